@@ -1,0 +1,108 @@
+/**
+ * The one interface between "what should be in memory" and everything that executes it. A policy decides victims and
+ * speculative reads; it does no I/O, reads no wall clock and draws no unseeded random number, so that the same object
+ * runs in the live engine and in the simulator and takes the same decisions there. The cache (`expert-cache.ts`) owns
+ * the truth of what is resident; a policy only keeps what it needs to rank.
+ */
+import type { ExpertKey, ModelShape } from "./shape.ts";
+
+/** What the engine must read out of the graph for a policy. Everything not asked for is not read. */
+export interface PolicyNeeds {
+  /** The router's distribution over all experts of the layer (softmax, or normalised scores), per token. */
+  readonly probabilities: boolean;
+  /** The scores that the next MoE layer's router gives to this layer's residual stream, per token. */
+  readonly nextGate: boolean;
+  /** Token embedding rows of the iteration, from the model's own embedding table. */
+  readonly embeddings: boolean;
+  /** The router's input of the layer, per token. */
+  readonly hidden: boolean;
+}
+
+export const NEEDS_NOTHING: PolicyNeeds = { probabilities: false, nextGate: false, embeddings: false, hidden: false };
+
+export type Phase = "prefill" | "decode";
+
+export interface IterationStart {
+  readonly phase: Phase;
+  /** Counts iterations (forward passes over one micro-batch) since `begin`. */
+  readonly iteration: number;
+  /** Number of tokens in the micro-batch. */
+  readonly tokens: number;
+  /** Token ids of the micro-batch, length `tokens`. */
+  readonly tokenIds: Int32Array;
+  /** Row-major `[tokens][hiddenSize]`, only when `needs.embeddings`. */
+  readonly embeddings: Float32Array | undefined;
+}
+
+/**
+ * One layer's router decision for a whole micro-batch. The object and its arrays are reused from layer to layer:
+ * nothing may be allocated on this path, so a policy copies what it wants to keep.
+ */
+export interface RouterEvent {
+  readonly layer: number;
+  readonly tokens: number;
+  /** Chosen experts, best first, row-major `[tokens][expertsUsed]`. Valid up to `tokens * expertsUsed`. */
+  readonly experts: Int32Array;
+  /** Mixture weights of the chosen experts, same shape; all zero when the engine could not read them. */
+  readonly weights: Float32Array;
+  /** Distinct experts of the micro-batch as keys in order of first appearance, valid up to `distinctCount`. */
+  readonly distinct: Int32Array;
+  readonly distinctCount: number;
+  /** `[tokens][experts]`, rows sum to 1, only when `needs.probabilities`. */
+  readonly probabilities: Float32Array | undefined;
+  /** `[tokens][experts]` raw scores of layer + 1 (last layer: undefined), only when `needs.nextGate`. */
+  readonly nextGate: Float32Array | undefined;
+  /** `[tokens][hiddenSize]`, only when `needs.hidden`. */
+  readonly hidden: Float32Array | undefined;
+}
+
+/** What the cache holds, as a policy sees it. All queries are O(1) and allocate nothing. */
+export interface Residents {
+  /** Experts that are resident or in flight. */
+  readonly count: number;
+  /** The i-th of them, 0 <= i < count, in no particular order; the order changes with every insertion and eviction. */
+  at(i: number): ExpertKey;
+  /** Resident or in flight. */
+  has(key: ExpertKey): boolean;
+  /** May be evicted now: resident, complete, not pinned by the running layer, and, for a speculative read, not protected. */
+  evictable(key: ExpertKey): boolean;
+  readonly usedBytes: number;
+  readonly budgetBytes: number;
+}
+
+/** State of the link to the slow tier when the policy is asked for a speculative read. */
+export interface LinkState {
+  readonly residents: Residents;
+  /** MoE layer whose router ran last. */
+  readonly layer: number;
+  /** Bytes that can still be read before the next router stop without delaying it, as the engine estimates. */
+  readonly spareBytes: number;
+  readonly phase: Phase;
+}
+
+export type EvictionReason = "demand" | "prefetch";
+
+export interface Policy {
+  readonly name: string;
+  readonly needs: PolicyNeeds;
+  /** Called once per opened model, before anything else. `budgetExperts` is the budget over the mean expert size. */
+  begin(shape: ModelShape, budgetExperts: number): void;
+  iteration(start: IterationStart): void;
+  /**
+   * A layer's router has decided. Called before the cache inserts or evicts anything for this layer, so that every
+   * hit is touched before the first insertion (without this an LRU evicts what the same layer still needs).
+   */
+  routed(event: RouterEvent): void;
+  /**
+   * The most valuable speculative read, or NO_EXPERT. Asked repeatedly while the link has room; must not return what
+   * `link.residents.has`.
+   */
+  prefetch(link: LinkState): ExpertKey;
+  /**
+   * Which expert to give up, or NO_EXPERT to refuse (a prefetch is then dropped; a demand then evicts the first
+   * evictable). Must return a key for which `candidates.evictable` holds.
+   */
+  victim(candidates: Residents, reason: EvictionReason, incoming: ExpertKey): ExpertKey;
+  /** The model closes, or the replay is over. */
+  end(): void;
+}

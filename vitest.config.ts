@@ -1,0 +1,10 @@
+import { defineConfig } from "vitest/config";
+
+// The model tests spin two ggml threads each, so files run one after another: side by side they only slow each other.
+export default defineConfig({
+  test: {
+    include: ["src/**/*.test.ts", "test/**/*.test.ts"],
+    fileParallelism: false,
+    testTimeout: 60_000,
+  },
+});
