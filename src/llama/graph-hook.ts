@@ -1,0 +1,256 @@
+/**
+ * Watches a graph while llama.cpp's scheduler runs it: stops after each layer's router, and reports each matrix
+ * product with expert weights just before it can run. It turns native nodes into plain numbers and decides nothing;
+ * what is done at a stop is the listener's business.
+ *
+ * ggml asks the callback about every node in order (ggml-backend.cpp:1800). `true` ends the group of nodes computed
+ * together at that node, and the callback comes again once it is computed. While it is asked about a node, nothing of
+ * that node's group has run, which is what makes waiting inside the question safe.
+ */
+import koffi from "koffi";
+import { NativeWords } from "./native-words.ts";
+import { TENSOR_OFFSET } from "./structs.ts";
+
+/** A router's decision. The object is reused; `expert(token, rank)` reads the graph's memory, valid during the call. */
+export interface RouterStop {
+  /** Index into the MoE layers. */
+  readonly layer: number;
+  readonly tokens: number;
+  readonly expertsUsed: number;
+  /** Rank 0 is the best. */
+  expert(token: number, rank: number): number;
+  /** Replaces a chosen expert before the graph goes on. */
+  setExpert(token: number, rank: number, expert: number): void;
+  /** Selection scores over all experts (`ffn_moe_probs`): softmax or sigmoid of the logits, or the logits themselves. */
+  probability(token: number, expert: number): number;
+  readonly hasProbabilities: boolean;
+  /** Address of the router's input, `[hidden, tokens]` floats; 0 when the graph has no router product. */
+  readonly inputAddress: number;
+  /** Address of the tensor struct of the router's weights; 0 as above. */
+  readonly routerWeights: number;
+  /** Address of the norm weights that the input was multiplied with; 0 when it was not. */
+  readonly inputNormWeights: number;
+}
+
+export interface GraphListener {
+  /** A router has decided. False abandons the graph. Must not throw. */
+  routed(stop: RouterStop): boolean;
+  /**
+   * A product with the expert weights of (layer, stage) comes next; returns once they are in memory. The answer says
+   * whether to stop after it, so that the listener is asked about the following product only then and can wait for
+   * its weights while nothing depends on them yet.
+   */
+  multiply(layer: number, stage: number): boolean;
+  /** The group that ended after a `multiply` that answered true is computed. False abandons the graph. */
+  multiplied(layer: number): boolean;
+}
+
+export interface GraphHookOptions {
+  /** MoE layer index by block number, -1 for dense blocks. */
+  readonly layerOfBlock: Int32Array;
+  readonly experts: number;
+  readonly expertsUsed: number;
+  /** (layer, stage) by the address of the weight tensor's data. */
+  readonly stageOfAddress: ReadonlyMap<number, { readonly layer: number; readonly stage: number }>;
+  /** Number of the operation MUL_MAT_ID and of MUL in this build, from `ggml_op_name`. */
+  readonly opMulMatId: number;
+  readonly opMul: number;
+}
+
+/** The router of a layer with experts never showed up, or not under the name llama.cpp gives it. */
+export class RouterNotSeenError extends Error {
+  override readonly name = "RouterNotSeenError";
+  readonly layer: number;
+
+  constructor(layer: number) {
+    super(
+      `MoE layer ${layer} multiplied with its experts, but its router's choice (ffn_moe_topk) was not seen before. ` +
+        "This architecture cannot be streamed; run it with --memory all.",
+    );
+    this.layer = layer;
+  }
+}
+
+const PREFIX = word("ffn_");
+const MOE = word("moe_");
+const TOPK = word("topk");
+const LOGI = word("logi");
+const PROB = word("prob");
+const DASH = "-".charCodeAt(0);
+
+export class GraphHook {
+  /** To be given as `cb_eval`. */
+  readonly pointer: bigint;
+  /** The first error thrown by a listener or found in the graph; the graph was abandoned there. */
+  error: unknown;
+  /** Questions asked since the start: the cost of the hook is about a microsecond each. */
+  asks = 0;
+  stops = 0;
+
+  readonly #options: GraphHookOptions;
+  readonly #listener: GraphListener;
+  readonly #words = new NativeWords();
+  readonly #stop: MutableStop;
+  #stopLayer = -1;
+  #routedLayer = -1;
+  #multiplyLayer = -1;
+  #logits = 0;
+  #probs = 0;
+  readonly #registered: unknown;
+
+  constructor(options: GraphHookOptions, listener: GraphListener) {
+    this.#options = options;
+    this.#listener = listener;
+    this.#stop = new MutableStop(this.#words, options.expertsUsed);
+    const registered = koffi.register(
+      (tensor: number, ask: boolean) => (ask ? this.#ask(Number(tensor)) : this.#computed(Number(tensor))),
+      "ggml_backend_sched_eval_callback *",
+    );
+    this.#registered = registered;
+    this.pointer = koffi.address(registered) as bigint;
+  }
+
+  /** Before a decode: forgets the previous graph. */
+  begin(): void {
+    this.error = undefined;
+    this.#routedLayer = -1;
+  }
+
+  dispose(): void {
+    koffi.unregister(this.#registered as bigint);
+  }
+
+  #ask(tensor: number): boolean {
+    this.asks++;
+    const words = this.#words;
+    if (words.i32(tensor + TENSOR_OFFSET.op) === this.#options.opMulMatId) return this.#askProduct(tensor);
+    const name = tensor + TENSOR_OFFSET.name;
+    if (words.u32(name) !== PREFIX || words.u32(name + 4) !== MOE) return false;
+    const kind = words.u32(name + 8);
+    if (kind === TOPK) {
+      this.#stopLayer = this.#layerOf(name + 12);
+      return this.#stopLayer >= 0;
+    }
+    if (kind === LOGI && (words.u32(name + 12) & 0xffff) === (word("ts") & 0xffff) && this.#dashAt(name + 14)) {
+      this.#logits = tensor;
+      this.#probs = 0;
+    } else if (kind === PROB && (words.u32(name + 12) & 0xffff) === (word("s-") & 0xffff)) this.#probs = tensor;
+    return false;
+  }
+
+  #askProduct(tensor: number): boolean {
+    const weights = this.#words.u64(tensor + TENSOR_OFFSET.src);
+    const place = this.#options.stageOfAddress.get(this.#words.u64(weights + TENSOR_OFFSET.data));
+    if (place === undefined || this.error !== undefined) return false;
+    try {
+      if (place.layer !== this.#routedLayer) throw new RouterNotSeenError(place.layer);
+      this.#multiplyLayer = place.layer;
+      return this.#listener.multiply(place.layer, place.stage);
+    } catch (error) {
+      this.error ??= error;
+      return true; // the group still runs, on whatever is in memory; the stop after it abandons the graph
+    }
+  }
+
+  #computed(tensor: number): boolean {
+    this.stops++;
+    if (this.error !== undefined) return false;
+    try {
+      if (this.#stopLayer < 0) return this.#listener.multiplied(this.#multiplyLayer);
+      const layer = this.#stopLayer;
+      this.#stopLayer = -1;
+      this.#routedLayer = layer;
+      this.#stop.read(tensor, layer, this.#logits, this.#probs, this.#options);
+      return this.#listener.routed(this.#stop);
+    } catch (error) {
+      this.error ??= error;
+      return false;
+    }
+  }
+
+  #dashAt(address: number): boolean {
+    return ((this.#words.u32(address - (address % 4)) >>> (8 * (address % 4))) & 0xff) === DASH;
+  }
+
+  /** MoE layer of a name that goes on with "-<block>" at `address` (4-byte aligned); -1 when it does not. */
+  #layerOf(address: number): number {
+    const text = this.#words;
+    let block = 0;
+    let digits = 0;
+    for (let i = 0; i < 6; i++) {
+      const at = address + i;
+      const byte = (text.u32(at - (at % 4)) >>> (8 * (at % 4))) & 0xff;
+      if (i === 0) {
+        if (byte !== DASH) return -1;
+        continue;
+      }
+      if (byte < 48 || byte > 57) break;
+      block = block * 10 + byte - 48;
+      digits++;
+    }
+    if (digits === 0 || block >= this.#options.layerOfBlock.length) return -1;
+    return this.#options.layerOfBlock[block];
+  }
+}
+
+class MutableStop implements RouterStop {
+  layer = 0;
+  tokens = 0;
+  readonly expertsUsed: number;
+  hasProbabilities = false;
+  inputAddress = 0;
+  routerWeights = 0;
+  inputNormWeights = 0;
+  readonly #words: NativeWords;
+  #data = 0;
+  #rowBytes = 0;
+  #probs = 0;
+  #probsRowBytes = 0;
+
+  constructor(words: NativeWords, expertsUsed: number) {
+    this.#words = words;
+    this.expertsUsed = expertsUsed;
+  }
+
+  read(topk: number, layer: number, logits: number, probs: number, options: GraphHookOptions): void {
+    const words = this.#words;
+    this.layer = layer;
+    this.tokens = words.u64(topk + TENSOR_OFFSET.ne + 8);
+    this.#data = words.u64(topk + TENSOR_OFFSET.data);
+    // The node is a view of the first k columns of the full argsort: rows are nb[1] apart, not k * 4.
+    this.#rowBytes = words.u64(topk + TENSOR_OFFSET.nb + 8);
+    this.hasProbabilities = probs !== 0;
+    if (probs !== 0) {
+      this.#probs = words.u64(probs + TENSOR_OFFSET.data);
+      this.#probsRowBytes = words.u64(probs + TENSOR_OFFSET.nb + 8);
+    }
+    this.inputAddress = 0;
+    this.routerWeights = 0;
+    this.inputNormWeights = 0;
+    if (logits === 0) return;
+    const input = words.u64(logits + TENSOR_OFFSET.src + 8);
+    this.routerWeights = words.u64(logits + TENSOR_OFFSET.src);
+    if (input === 0 || this.routerWeights === 0) return;
+    this.inputAddress = words.u64(input + TENSOR_OFFSET.data);
+    if (words.i32(input + TENSOR_OFFSET.op) === options.opMul)
+      this.inputNormWeights = words.u64(words.u64(input + TENSOR_OFFSET.src + 8) + TENSOR_OFFSET.data);
+  }
+
+  expert(token: number, rank: number): number {
+    return this.#words.i32(this.#data + token * this.#rowBytes + rank * 4);
+  }
+
+  setExpert(token: number, rank: number, expert: number): void {
+    this.#words.setI32(this.#data + token * this.#rowBytes + rank * 4, expert);
+  }
+
+  probability(token: number, expert: number): number {
+    return this.#words.f32(this.#probs + token * this.#probsRowBytes + expert * 4);
+  }
+}
+
+/** Four characters as the little-endian word they are in memory; fewer are padded with zeros. */
+function word(text: string): number {
+  const bytes = [0, 1, 2, 3].map((i) => (i < text.length ? text.charCodeAt(i) : 0));
+  return (bytes[0] | (bytes[1] << 8) | (bytes[2] << 16) | (bytes[3] << 24)) >>> 0;
+}

@@ -1,0 +1,56 @@
+/**
+ * llama.cpp's log, which is one callback for the whole process. Silent unless `verbose`; the last warnings and errors
+ * are kept so that a failed load can say why. Not a logger for warmset itself.
+ */
+import koffi from "koffi";
+import type { LlamaFunctions } from "./functions.ts";
+
+// enum ggml_log_level
+const DEBUG = 1;
+const WARN = 3;
+const ERROR = 4;
+const CONTINUED = 5; // goes on with the previous line
+
+/** Enough for the chain "tensor, loader, load" of one failure, and bounded when a server runs for weeks. */
+const KEPT_LINES = 16;
+
+export class NativeLog {
+  /** Copy to stderr what llama.cpp logs, but for its debug lines (400 for one context). */
+  verbose: boolean;
+  #lines: string[] = [];
+  #level = DEBUG;
+
+  constructor(verbose: boolean) {
+    this.verbose = verbose;
+  }
+
+  /** Makes this log the receiver of everything that libllama and libggml print. */
+  attach(llama: LlamaFunctions): void {
+    const receive = (level: number, text: string) => this.#receive(level, text);
+    // Never unregistered: the libraries stay loaded and may log until the process ends.
+    llama.llama_log_set(koffi.register(receive, "ggml_log_callback *"), null);
+  }
+
+  /** Forgets what was kept, to collect the lines of one operation. */
+  clear(): void {
+    this.#lines.length = 0;
+  }
+
+  /** Warnings and errors since `clear()`, oldest first, at most the last 16. */
+  problems(): readonly string[] {
+    return this.#lines.map((line) => line.trim()).filter((line) => line !== "");
+  }
+
+  #receive(level: number, text: string): void {
+    const continued = level === CONTINUED;
+    if (!continued) this.#level = level;
+    if (this.verbose && this.#level !== DEBUG) process.stderr.write(text);
+    if (this.#level !== WARN && this.#level !== ERROR) return;
+    if (continued && this.#lines.length > 0) {
+      this.#lines[this.#lines.length - 1] += text;
+      return;
+    }
+    this.#lines.push(text);
+    if (this.#lines.length > KEPT_LINES) this.#lines.shift();
+  }
+}
