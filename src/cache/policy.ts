@@ -80,7 +80,11 @@ export interface LinkState {
   readonly phase: Phase;
 }
 
-export type EvictionReason = "demand" | "prefetch";
+/** Why an expert is read: the running layer needs it, or the policy expects that a later one will. */
+export type LoadKind = "demand" | "prefetch";
+
+/** Why room is made: the kind of the read that needs it. */
+export type EvictionReason = LoadKind;
 
 export interface Policy {
   readonly name: string;
@@ -98,6 +102,16 @@ export interface Policy {
    * `link.residents.has`.
    */
   prefetch(link: LinkState): ExpertKey;
+  /**
+   * The cache starts to read this expert, so it is one of the residents from now on. Comes for every miss and every
+   * speculative read that found room (a dropped one does not), after `routed` and in the order of the reads.
+   */
+  loading?(key: ExpertKey, kind: LoadKind): void;
+  /**
+   * An expert to give up although nothing needs its room, or NO_EXPERT. Asked repeatedly when the pins of a layer are
+   * released; leave it out to keep everything that fits.
+   */
+  discard?(candidates: Residents): ExpertKey;
   /**
    * Which expert to give up, or NO_EXPERT to refuse (a prefetch is then dropped; a demand then evicts the first
    * evictable). Must return a key for which `candidates.evictable` holds.

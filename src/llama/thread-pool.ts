@@ -19,7 +19,7 @@ export interface ThreadPoolOptions {
 
 const MAX_THREADS = 512; // GGML_MAX_N_THREADS
 
-const ThreadPoolParams = koffi.struct("ggml_threadpool_params", {
+koffi.struct("ggml_threadpool_params", {
   cpumask: koffi.array("bool", MAX_THREADS),
   n_threads: "int",
   prio: "int",

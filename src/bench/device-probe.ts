@@ -1,0 +1,151 @@
+/**
+ * What the device gives on its own to reads like the engine's: same file, same request size, O_DIRECT, nothing else
+ * running. Which bytes are read is decided first (`planProbe`, pure), then done through the engine's own read engine.
+ */
+import { closeSync, constants, fstatSync, openSync, statSync } from "node:fs";
+import { createAio } from "../memory/aio.ts";
+import { PAGE_BYTES, releaseMemory, reserveMemory, viewMemory } from "../memory/libc.ts";
+import type { ReadDone, ReadEngine, ReadFailure } from "../memory/read-engine.ts";
+
+export type ProbePattern = "random" | "sequential";
+
+export interface ProbeOptions {
+  /** A multiple of 4096. @default 1 MiB, the engine's request */
+  readonly requestBytes?: number;
+  /** Requests in flight. @default 8 */
+  readonly depth?: number;
+  /** @default 512 MiB: about half a second */
+  readonly totalBytes?: number;
+  /** @default "random" */
+  readonly pattern?: ProbePattern;
+  /** Where a random probe reads. Probes that follow one another should differ. @default 1 */
+  readonly seed?: number;
+}
+
+export interface ProbePlan {
+  readonly requestBytes: number;
+  readonly depth: number;
+  readonly pattern: ProbePattern;
+  /** File offset of each request, in order; multiples of the page size, each request wholly inside the file. */
+  readonly offsets: readonly number[];
+}
+
+export interface ProbeResult {
+  readonly requestBytes: number;
+  readonly depth: number;
+  readonly pattern: ProbePattern;
+  readonly bytes: number;
+  readonly ms: number;
+  readonly bytesPerSecond: number;
+}
+
+export function planProbe(fileBytes: number, options: ProbeOptions = {}): ProbePlan {
+  const { requestBytes = 2 ** 20, depth = 8, totalBytes = 2 ** 29, pattern = "random", seed = 1 } = options;
+  if (requestBytes % PAGE_BYTES !== 0 || requestBytes <= 0)
+    throw new RangeError(`Direct reads need a multiple of ${PAGE_BYTES} bytes, not ${requestBytes}`);
+  const slots = Math.floor(fileBytes / requestBytes);
+  if (slots === 0) throw new RangeError(`A file of ${fileBytes} bytes has no room for a read of ${requestBytes}`);
+  // No place twice: a second read could come from a cache of the drive.
+  const requests = Math.min(slots, Math.max(1, Math.floor(totalBytes / requestBytes)));
+  let at = Math.abs(seed) % slots;
+  const step = pattern === "sequential" ? 1 : coprimeStep(slots, seed);
+  const offsets = Array.from({ length: requests }, () => {
+    const offset = at * requestBytes;
+    at = (at + step) % slots;
+    return offset;
+  });
+  return { requestBytes, depth, pattern, offsets };
+}
+
+/** Steps of this length visit all slots before one comes twice, far apart from each other. */
+function coprimeStep(slots: number, seed: number): number {
+  let step = Math.max(1, Math.floor(slots * (0.38 + 0.01 * (Math.abs(seed) % 7))));
+  while (gcd(step, slots) !== 1) step++;
+  return step;
+}
+
+function gcd(a: number, b: number): number {
+  return b === 0 ? a : gcd(b, a % b);
+}
+
+/**
+ * Runs a plan on `file`, bypassing the page cache. Throws what `open` throws where the file system has no O_DIRECT
+ * (EINVAL), `SystemCallError` without AIO, and `ProbeFailedError` for a failed read.
+ */
+export function probeDevice(file: string, plan: ProbePlan): ProbeResult {
+  const fd = openSync(file, constants.O_RDONLY | constants.O_DIRECT);
+  try {
+    const fileBytes = fstatSync(fd).size;
+    return withBuffers(plan, (address) =>
+      timeReads(plan, address, fileBytes, (done) => createAio([{ path: file, fd }], done, { depth: plan.depth })),
+    );
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** Fastest of the plans' depths: the engine keeps as many requests in flight as it likes, so it is held to the best. */
+export function probeBest(file: string, depths: readonly number[], options: ProbeOptions = {}): ProbeResult {
+  const bytes = statSync(file).size;
+  const results = depths.map((depth, i) =>
+    probeDevice(file, planProbe(bytes, { ...options, depth, seed: (options.seed ?? 1) + i })),
+  );
+  return results.reduce((best, result) => (result.bytesPerSecond > best.bytesPerSecond ? result : best));
+}
+
+export class ProbeFailedError extends Error {
+  override readonly name = "ProbeFailedError";
+  readonly failure: ReadFailure;
+
+  constructor(failure: ReadFailure) {
+    super(`Reading ${failure.bytes} bytes at ${failure.offset} of ${failure.file} failed (errno ${failure.errno})`);
+    this.failure = failure;
+  }
+}
+
+/** `address` has `depth * requestBytes` bytes of memory. */
+function timeReads(
+  plan: ProbePlan,
+  address: number,
+  fileBytes: number,
+  openEngine: (done: ReadDone) => ReadEngine,
+): ProbeResult {
+  const { requestBytes, depth, pattern, offsets } = plan;
+  const freeBuffers = Array.from({ length: depth }, (_, i) => i);
+  let failure: ReadFailure | undefined;
+  const engine = openEngine((buffer, _bytes, error) => {
+    freeBuffers.push(buffer);
+    failure ??= error;
+  });
+  const start = performance.now();
+  for (const offset of offsets) {
+    while (freeBuffers.length === 0) engine.reap(1);
+    const buffer = freeBuffers.pop()!;
+    engine.submit(
+      0,
+      offset,
+      address + buffer * requestBytes,
+      requestBytes,
+      Math.min(requestBytes, fileBytes - offset),
+      buffer,
+    );
+  }
+  while (engine.inFlight > 0) engine.reap(1);
+  const ms = performance.now() - start;
+  engine.close();
+  if (failure !== undefined) throw new ProbeFailedError(failure);
+  const bytes = offsets.length * requestBytes;
+  return { requestBytes, depth, pattern, bytes, ms, bytesPerSecond: (bytes * 1000) / ms };
+}
+
+function withBuffers<T>(plan: ProbePlan, use: (address: number) => T): T {
+  const bytes = plan.depth * plan.requestBytes;
+  const address = reserveMemory(bytes);
+  try {
+    // Touched before the clock runs: faulting pages in costs as much as reading them from a fast drive.
+    new Uint8Array(viewMemory(address, bytes)).fill(1);
+    return use(address);
+  } finally {
+    releaseMemory(address, bytes);
+  }
+}

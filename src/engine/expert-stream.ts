@@ -1,0 +1,224 @@
+/**
+ * What happens at a router stop: the one place where the graph, the cache, the policy and expert memory meet. It turns
+ * a router's decision into a `RouterEvent`, lets the cache decide, starts the reads, speculates while the link would be
+ * idle, and waits just before a matrix product needs weights that are not there yet. It runs inside ggml's eval
+ * callback: nothing is allocated per stop.
+ */
+import { ExpertCache } from "../cache/expert-cache.ts";
+import type { LoadKind, Phase, Policy, RouterEvent } from "../cache/policy.ts";
+import { type ExpertKey, layerOf, type ModelShape } from "../cache/shape.ts";
+import type { GraphListener, RouterStop } from "../llama/graph-hook.ts";
+import type { NextGate } from "../llama/next-gate.ts";
+import type { ExpertMemory } from "../memory/expert-memory.ts";
+import { ExpertReadError, RouterDecisionError } from "./errors.ts";
+import { LinkEstimate } from "./link-estimate.ts";
+
+export interface ExpertStreamOptions {
+  readonly shape: ModelShape;
+  readonly budgetBytes: number;
+  readonly policy: Policy;
+  readonly memory: ExpertMemory;
+  /** Tokens of a micro-batch at most. */
+  readonly microBatchTokens: number;
+  /** Scores of the next layer's router, for policies that need them. */
+  readonly nextGate: NextGate | undefined;
+  /** True when the running call should be given up. Asked once per stop. */
+  readonly aborted: () => boolean;
+}
+
+/** Where the time of the model's own thread went. All in ms since the start. */
+export interface StreamTimes {
+  /** Waiting for experts. */
+  stallMs: number;
+  /** Cache, policy and submitting reads. */
+  managementMs: number;
+  /** Predicting the next layer's experts. */
+  predictionMs: number;
+}
+
+export class ExpertStream implements GraphListener {
+  readonly cache: ExpertCache;
+  readonly times: StreamTimes = { stallMs: 0, managementMs: 0, predictionMs: 0 };
+  readonly link = new LinkEstimate();
+  readonly #options: ExpertStreamOptions;
+  readonly #memory: ExpertMemory;
+  readonly #shape: ModelShape;
+  readonly #event: { -readonly [K in keyof RouterEvent]: RouterEvent[K] };
+  /** Per expert of the running layer: the stop at which it was last seen, to find the distinct ones. */
+  readonly #seenAt: Float64Array;
+  #stopCount = 0;
+  /** Speculative reads that were not complete when last looked at. */
+  readonly #speculative: Int32Array;
+  #speculativeCount = 0;
+  readonly #largestExpertBytes: number;
+  #phase: Phase = "prefill";
+  #leftAt = 0;
+  #stalledSince = 0;
+
+  constructor(options: ExpertStreamOptions) {
+    const { shape, memory, microBatchTokens } = options;
+    this.#options = options;
+    this.#memory = memory;
+    this.#shape = shape;
+    this.#largestExpertBytes = Math.max(...shape.expertBytes);
+    this.#seenAt = new Float64Array(shape.experts);
+    this.#speculative = new Int32Array(shape.layers * shape.experts);
+    this.#event = {
+      layer: 0,
+      tokens: 0,
+      experts: new Int32Array(microBatchTokens * shape.expertsUsed),
+      weights: new Float32Array(microBatchTokens * shape.expertsUsed),
+      distinct: new Int32Array(shape.experts),
+      distinctCount: 0,
+      probabilities: options.policy.needs.probabilities ? new Float32Array(microBatchTokens * shape.experts) : undefined,
+      nextGate: undefined,
+      hidden: undefined,
+    };
+    this.cache = new ExpertCache(shape, options.budgetBytes, options.policy, {
+      evict: (key) => memory.evict(key),
+      load: (key, kind) => this.#load(key, kind),
+    });
+  }
+
+  begin(phase: Phase, iteration: number, tokenIds: Int32Array): void {
+    this.#phase = phase;
+    this.#leftAt = 0;
+    this.#stalledSince = this.times.stallMs;
+    this.cache.iteration({ phase, iteration, tokens: tokenIds.length, tokenIds, embeddings: undefined });
+  }
+
+  routed(stop: RouterStop): boolean {
+    const start = performance.now();
+    if (this.#leftAt > 0) this.link.computed(this.#phase, start - this.#leftAt - (this.times.stallMs - this.#stalledSince));
+    if (this.#options.aborted()) return false;
+    this.#readDecision(stop);
+    this.#poll();
+    this.#dropStale(stop.layer);
+    const { nextGate } = this.#options;
+    if (nextGate !== undefined) {
+      const before = performance.now();
+      this.#event.nextGate = nextGate.scores(stop);
+      this.times.predictionMs += performance.now() - before;
+    }
+    this.cache.routed(this.#event);
+    const { demanded, demandedCount } = this.cache;
+    for (let i = 0; i < demandedCount; i++) this.#memory.promote(demanded[i] as ExpertKey);
+    this.#memory.pump(0);
+    this.#speculate();
+    const end = performance.now();
+    this.times.managementMs += end - start;
+    this.#leftAt = end;
+    this.#stalledSince = this.times.stallMs;
+    return true;
+  }
+
+  multiply(_layer: number, stage: number): boolean {
+    const { demanded, demandedCount } = this.cache;
+    const memory = this.#memory;
+    if (this.cache.awaitingCount === 0) return false;
+    this.#poll();
+    for (let i = 0; i < demandedCount; i++) {
+      const key = demanded[i] as ExpertKey;
+      if (this.cache.has(key) && memory.ready(key, stage)) continue;
+      const start = performance.now();
+      while (!this.cache.has(key)) {
+        // No room yet: speculative reads in flight hold it. Each one that ends may let this one start.
+        memory.waitForAny();
+        this.#throwOnFailure();
+        memory.pump(0);
+      }
+      memory.wait(key, stage);
+      const now = performance.now();
+      this.times.stallMs += now - start;
+      this.link.arrived(memory.counters.bytesArrived, now, memory.inFlightBytes > 0);
+      this.#throwOnFailure();
+    }
+    this.#memory.pump(this.link.windowBytes(this.#phase));
+    return this.cache.awaitingCount > 0;
+  }
+
+  multiplied(): boolean {
+    return true;
+  }
+
+  /** The graph is done or was given up: nothing is pinned any more. */
+  finished(): void {
+    this.#leftAt = 0;
+    this.cache.releaseAll();
+  }
+
+  get recycledBytes(): number {
+    return this.#memory.counters.recycledBytes;
+  }
+
+  #load(key: ExpertKey, kind: LoadKind): void {
+    this.#memory.load(key, kind);
+    if (kind === "prefetch") this.#speculative[this.#speculativeCount++] = key;
+  }
+
+  #poll(): void {
+    this.#memory.poll();
+    this.link.arrived(this.#memory.counters.bytesArrived, performance.now(), this.#memory.inFlightBytes > 0);
+    this.#throwOnFailure();
+  }
+
+  #speculate(): void {
+    const window = this.link.windowBytes(this.#phase);
+    const backlog = this.#memory.backlogBytes;
+    // One expert may be larger than what fits between two stops: it is read in parts, so it may start all the same.
+    if (backlog < window) this.cache.speculate(Math.max(window - backlog, this.#largestExpertBytes));
+    this.#memory.pump(this.#memory.inFlightBytes + window);
+  }
+
+  /** Speculative reads for a layer that has now decided otherwise: what is not on its way yet need not come. */
+  #dropStale(layer: number): void {
+    let kept = 0;
+    for (let i = 0; i < this.#speculativeCount; i++) {
+      const key = this.#speculative[i] as ExpertKey;
+      if (!this.cache.has(key) || this.cache.isResident(key)) continue;
+      const passed = layerOf(this.#shape, key) === layer;
+      const wanted = passed && this.#seenAt[key % this.#shape.experts] === this.#stopCount;
+      if (passed && !wanted) {
+        const outcome = this.#memory.cancel(key);
+        if (outcome === "done") {
+          this.cache.cancelled(key);
+          continue;
+        }
+      }
+      this.#speculative[kept++] = key;
+    }
+    this.#speculativeCount = kept;
+  }
+
+  #readDecision(stop: RouterStop): void {
+    const { shape } = this.#options;
+    const event = this.#event;
+    const { expertsUsed, experts } = shape;
+    event.layer = stop.layer;
+    event.tokens = stop.tokens;
+    event.distinctCount = 0;
+    event.nextGate = undefined;
+    const stamp = ++this.#stopCount;
+    for (let token = 0; token < stop.tokens; token++) {
+      let sum = 0;
+      for (let rank = 0; rank < expertsUsed; rank++) {
+        const expert = stop.expert(token, rank);
+        if (!(expert >= 0 && expert < experts)) throw new RouterDecisionError(stop.layer, expert, experts);
+        const at = token * expertsUsed + rank;
+        event.experts[at] = expert;
+        const weight = stop.hasProbabilities ? stop.probability(token, expert) : 0;
+        event.weights[at] = weight;
+        sum += weight;
+        if (this.#seenAt[expert] !== stamp) {
+          this.#seenAt[expert] = stamp;
+          event.distinct[event.distinctCount++] = stop.layer * experts + expert;
+        }
+      }
+      for (let rank = 0; rank < expertsUsed; rank++) event.weights[token * expertsUsed + rank] /= sum > 0 ? sum : 1;
+    }
+  }
+
+  #throwOnFailure(): void {
+    if (this.#memory.failure !== undefined) throw new ExpertReadError(this.#memory.failure);
+  }
+}

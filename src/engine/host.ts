@@ -1,0 +1,140 @@
+/**
+ * The program of the process that runs a model: opens a session, answers requests one after the other, streams pieces.
+ * A process rather than a worker thread, because Node's flags for V8's threads hold for a whole process, because
+ * llama.cpp ends its process on some errors (GGML_ABORT) and a bad disk can raise SIGBUS, and because what the model
+ * takes of memory is then one process's figure.
+ */
+import { availableParallelism } from "node:os";
+import { chatTemplate } from "../llama/index.ts";
+import { mapShared, PAGE_BYTES } from "../memory/libc.ts";
+import { policyByName } from "../policy/index.ts";
+import { type GenerationEvent, GenerationState, type GenerationSummary, generate } from "./generation.ts";
+import { openSession } from "./open-session.ts";
+import type { GenerateRequest, GenerateResult, ModelInfo, OpenRequest, Prompt, Reply, Request } from "./protocol.ts";
+import { toPortable } from "./protocol.ts";
+import type { Session } from "./session.ts";
+
+/** Descriptor of the file whose first byte turns non-zero when the running request is to be given up. */
+export const ABORT_DESCRIPTOR = 4;
+const PROGRESS_INTERVAL_MS = 100;
+
+let session: Session | undefined;
+let state = new GenerationState();
+const abortAddress = process.platform === "linux" ? mapShared(ABORT_DESCRIPTOR, PAGE_BYTES) : undefined;
+
+function send(reply: Reply): void {
+  process.send?.(reply);
+}
+
+function open(id: number, request: OpenRequest): ModelInfo {
+  const policy = policyByName(request.policy);
+  let reportedAt = 0;
+  const opened = openSession(request.path, {
+    memory: request.memory,
+    policy,
+    reservedBytes: request.reservedBytes,
+    ...(request.contextSize === undefined ? {} : { contextSize: request.contextSize }),
+    ...(request.microBatchTokens === undefined ? {} : { microBatchTokens: request.microBatchTokens }),
+    ...(request.threads === undefined ? {} : { threads: request.threads }),
+    ...(request.backend === undefined ? {} : { backend: request.backend }),
+    ...(request.io === undefined ? {} : { io: request.io }),
+    ...(abortAddress === undefined ? {} : { abortAddress }),
+    verbose: request.verbose ?? false,
+    planOnly: request.planOnly ?? false,
+    onProgress: (bytesRead, bytesTotal) => {
+      const now = performance.now();
+      if (now - reportedAt < PROGRESS_INTERVAL_MS && bytesRead < bytesTotal) return;
+      reportedAt = now;
+      send({ type: "progress", id, bytesRead, bytesTotal });
+    },
+  });
+  session = opened;
+  state = new GenerationState();
+  const { model, context } = opened;
+  return {
+    path: opened.path,
+    description: model.description,
+    architecture: model.metadata("general.architecture") ?? "unknown",
+    contextSize: context.contextSize,
+    trainedContextSize: model.trainedContextSize,
+    microBatchTokens: opened.microBatchTokens,
+    hasChatTemplate: model.chatTemplate !== undefined,
+    policy: policy.name,
+    resident: opened.resident,
+    plan: opened.plan,
+    load: opened.load,
+    notes: opened.notes,
+    threads: request.threads ?? availableParallelism(),
+  };
+}
+
+function promptTokens(opened: Session, prompt: Prompt): Int32Array {
+  const { vocabulary } = opened.model;
+  switch (prompt.kind) {
+    case "tokens":
+      return prompt.tokens;
+    case "text":
+      return vocabulary.tokenize(prompt.text);
+    case "chat": {
+      const text = chatTemplate(opened.model, prompt.template).render(prompt.messages, { addGenerationPrompt: true });
+      return vocabulary.tokenize(text, { addSpecial: true, parseSpecial: true });
+    }
+    default:
+      prompt satisfies never;
+      throw new RangeError("Unknown kind of prompt");
+  }
+}
+
+async function run(id: number, opened: Session, request: GenerateRequest): Promise<GenerateResult> {
+  const before = opened.statistics();
+  const steps = generate(opened, state, promptTokens(opened, request.prompt), request.sampling, request.limits);
+  for (;;) {
+    const step: IteratorResult<GenerationEvent, GenerationSummary> = steps.next();
+    if (step.done === true) return { summary: step.value, before, after: opened.statistics() };
+    send({ type: "piece", id, text: step.value.text, token: step.value.token });
+    // Lets other requests (statistics) and the end of the parent be noticed between two tokens.
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
+
+function opened(): Session {
+  if (session === undefined) throw new Error("No model is open.");
+  return session;
+}
+
+async function answer(request: Request): Promise<void> {
+  const { id } = request;
+  try {
+    switch (request.type) {
+      case "open":
+        return send({ type: "done", id, result: open(id, request.open) });
+      case "generate":
+        return send({ type: "done", id, result: await run(id, opened(), request.generate) });
+      case "tokenize": {
+        const { special, text } = request;
+        const tokens = opened().model.vocabulary.tokenize(text, { addSpecial: special, parseSpecial: special });
+        return send({ type: "done", id, result: tokens });
+      }
+      case "statistics":
+        return send({ type: "done", id, result: opened().statistics() });
+      case "close":
+        session?.dispose();
+        session = undefined;
+        send({ type: "done", id, result: undefined });
+        process.disconnect();
+        return;
+      default:
+        request satisfies never;
+    }
+  } catch (error) {
+    send({ type: "failed", id, error: toPortable(error) });
+  }
+}
+
+process.on("message", (message) => void answer(message as Request));
+// The terminal sends Ctrl-C to the whole group; the parent decides what it means.
+process.on("SIGINT", () => {});
+process.on("disconnect", () => {
+  session?.dispose();
+  process.exit(0);
+});

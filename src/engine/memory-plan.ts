@@ -1,0 +1,89 @@
+/**
+ * Pure arithmetic of a memory budget: what the process, the dense weights, the KV cache and the compute buffers take,
+ * what is left for experts, and what the smallest budget is. It measures nothing and reserves nothing.
+ */
+import { largestMicroBatch, smallestBudgetBytes } from "../cache/layer-budget.ts";
+import { type ModelShape, tokenCycleBytes } from "../cache/shape.ts";
+
+export interface PlanInput {
+  readonly shape: ModelShape;
+  /** Weights that every token needs, in whole pages. */
+  readonly denseBytes: number;
+  /** Pages shared by neighbouring experts: they stay once they were used. */
+  readonly sharedEdgeBytes: number;
+  /** Resident memory of the process (and of its parent, if that exists for this model alone) without any weights. */
+  readonly processBytes: number;
+  /** KV cache and compute buffers. */
+  readonly contextBytes: number;
+  /** Tokens computed at once at most. */
+  readonly microBatchTokens: number;
+}
+
+export interface MemoryPlan {
+  /** Budget of everything, or undefined when only the experts' part was given. */
+  readonly budgetBytes: number | undefined;
+  readonly processBytes: number;
+  readonly denseBytes: number;
+  readonly contextBytes: number;
+  readonly sharedEdgeBytes: number;
+  /** For growth of the JavaScript heap and native allocations under way. */
+  readonly marginBytes: number;
+  /** What the experts may use. */
+  readonly expertBudgetBytes: number;
+  readonly expertBytesTotal: number;
+  readonly tokenCycleBytes: number;
+  /** Smallest budget of everything that works, one token at a time. */
+  readonly smallestBudgetBytes: number;
+  /** All experts fit: the model runs resident. */
+  readonly fits: boolean;
+  /** Largest micro-batch whose experts of one layer always fit. */
+  readonly largestMicroBatch: number;
+}
+
+/**
+ * The JavaScript heap breathes by this much between collections (1,000 generations: under 20 MiB), and glibc keeps
+ * some of what llama.cpp frees.
+ */
+export const MARGIN_BYTES = 24 * 2 ** 20;
+
+export function planMemory(input: PlanInput, budgetBytes: number): MemoryPlan {
+  const fixed = input.processBytes + input.denseBytes + input.contextBytes + MARGIN_BYTES;
+  return finish(input, budgetBytes, budgetBytes - fixed);
+}
+
+/** The plan when the experts' part alone is given, whatever the rest takes. */
+export function planExpertMemory(input: PlanInput, expertBudgetBytes: number): MemoryPlan {
+  return finish(input, undefined, expertBudgetBytes + input.sharedEdgeBytes);
+}
+
+function finish(input: PlanInput, budgetBytes: number | undefined, leftBytes: number): MemoryPlan {
+  const { shape, processBytes, denseBytes, contextBytes, sharedEdgeBytes } = input;
+  const expertBytesTotal = shape.expertBytes.reduce((sum, bytes) => sum + bytes * shape.experts, 0);
+  const fits = leftBytes >= expertBytesTotal;
+  const expertBudgetBytes = fits ? expertBytesTotal : Math.max(0, leftBytes - sharedEdgeBytes);
+  return {
+    budgetBytes,
+    processBytes,
+    denseBytes,
+    contextBytes,
+    sharedEdgeBytes,
+    marginBytes: MARGIN_BYTES,
+    expertBudgetBytes,
+    expertBytesTotal,
+    tokenCycleBytes: tokenCycleBytes(shape),
+    smallestBudgetBytes:
+      processBytes + denseBytes + contextBytes + MARGIN_BYTES + sharedEdgeBytes + smallestBudgetBytes(shape, 1),
+    fits,
+    largestMicroBatch: fits ? Number.POSITIVE_INFINITY : largestMicroBatch(shape, expertBudgetBytes),
+  };
+}
+
+/** What a user should know about a plan, one sentence each. */
+export function planWarnings(plan: MemoryPlan): string[] {
+  const warnings: string[] = [];
+  if (!plan.fits && plan.expertBudgetBytes < plan.tokenCycleBytes)
+    warnings.push(
+      "The experts' budget is below one token cycle: a plain LRU would hit nothing. Keep the default policy, or give more memory.",
+    );
+  return warnings;
+}

@@ -1,0 +1,158 @@
+/**
+ * The other end of `host.ts`: starts the model's process with the Node flags it needs, sends requests, and turns its
+ * death into an error that says why. It knows nothing of prompts or budgets.
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { compiledModule } from "../compiled-module.ts";
+import { ModelError, type Reply, type Request } from "./protocol.ts";
+
+/**
+ * V8's own threads (compiler, garbage collector) fight ggml's spinning threads for the cores: in the first seconds a
+ * token took 72 ms of computing with Node's defaults and 24 with no V8 workers. The young generation is kept small
+ * because what the host allocates is little and its resident set is part of the budget.
+ */
+export const HOST_NODE_FLAGS: readonly string[] = ["--v8-pool-size=0", "--single-threaded-gc", "--max-semi-space-size=2"];
+
+const KEPT_STDERR = 4000;
+
+/** The model's process ended although nobody asked it to. */
+export class ModelProcessError extends Error {
+  override readonly name = "ModelProcessError";
+  readonly signal: string | undefined;
+  readonly exitCode: number | undefined;
+
+  constructor(exitCode: number | null, signal: string | null, stderr: string) {
+    const last = stderr.trim().split("\n").slice(-3).join(" | ");
+    const why =
+      signal === "SIGKILL"
+        ? "It was killed, most likely by the system for using too much memory; give it a smaller --memory."
+        : signal === "SIGBUS"
+          ? "The model file became unreadable under it (truncated, or a failing drive)."
+          : signal === "SIGABRT"
+            ? "llama.cpp gave up on this model."
+            : "Please report this.";
+    super(`The model's process ended with ${signal ?? `code ${exitCode}`}. ${why}${last === "" ? "" : ` It last said: ${last}`}`);
+    this.signal = signal ?? undefined;
+    this.exitCode = exitCode ?? undefined;
+  }
+}
+
+interface Waiting {
+  readonly resolve: (value: unknown) => void;
+  readonly reject: (error: Error) => void;
+  readonly onReply: (reply: Reply) => void;
+}
+
+type Body = Request extends infer R ? (R extends Request ? Omit<R, "id"> : never) : never;
+
+export class ModelProcess {
+  readonly #child: ChildProcess;
+  readonly #abortDescriptor: number;
+  readonly #waiting = new Map<number, Waiting>();
+  #nextId = 1;
+  #stderr = "";
+  #ended: Error | undefined;
+  #closing = false;
+
+  constructor(options: { readonly verbose: boolean }) {
+    this.#abortDescriptor = openAbortFile();
+    const program = compiledModule(import.meta.url, "./host.js");
+    this.#child = spawn(process.execPath, [...HOST_NODE_FLAGS, program.pathname], {
+      stdio: ["ignore", "inherit", "pipe", "ipc", this.#abortDescriptor],
+      serialization: "advanced",
+    });
+    this.#child.on("message", (message) => this.#receive(message as Reply));
+    this.#child.stderr?.setEncoding("utf8").on("data", (text: string) => {
+      this.#stderr = (this.#stderr + text).slice(-KEPT_STDERR);
+      if (options.verbose) process.stderr.write(text);
+    });
+    this.#child.on("error", (error) => this.#end(error));
+    this.#child.on("close", (code, signal) => this.#end(new ModelProcessError(code, signal, this.#stderr)));
+    process.once("exit", this.#kill);
+  }
+
+  get pid(): number {
+    return this.#child.pid ?? 0;
+  }
+
+  /**
+   * Sends a request and waits for its answer. When `signal` fires, the model gives up at its next layer and the promise
+   * is rejected with the signal's reason.
+   */
+  async request<T>(body: Body, onReply: (reply: Reply) => void = () => {}, signal?: AbortSignal): Promise<T> {
+    signal?.throwIfAborted();
+    if (this.#ended !== undefined) throw this.#ended;
+    const id = this.#nextId++;
+    const abort = () => this.#setAbort(1);
+    signal?.addEventListener("abort", abort);
+    try {
+      return await new Promise<T>((resolve, reject) => {
+        this.#waiting.set(id, { resolve: resolve as (value: unknown) => void, reject, onReply });
+        this.#child.send({ ...body, id } as Request, (error) => {
+          if (error !== null && this.#waiting.delete(id)) reject(this.#ended ?? error);
+        });
+      });
+    } catch (error) {
+      signal?.throwIfAborted();
+      throw error;
+    } finally {
+      signal?.removeEventListener("abort", abort);
+      this.#setAbort(0);
+    }
+  }
+
+  /** Gives the model back and waits until its process is gone. */
+  async close(): Promise<void> {
+    if (this.#closing) return;
+    this.#closing = true;
+    if (this.#ended === undefined) {
+      const gone = new Promise<void>((resolve) => this.#child.once("close", () => resolve()));
+      this.#child.send({ type: "close", id: 0 } satisfies Request, () => {});
+      await gone;
+    }
+  }
+
+  readonly #kill = () => void this.#child.kill("SIGKILL");
+
+  #setAbort(value: number): void {
+    if (this.#ended === undefined) fs.writeSync(this.#abortDescriptor, Uint8Array.of(value), 0, 1, 0);
+  }
+
+  #receive(reply: Reply): void {
+    const waiting = this.#waiting.get(reply.id);
+    if (waiting === undefined) return;
+    switch (reply.type) {
+      case "done":
+        this.#waiting.delete(reply.id);
+        return waiting.resolve(reply.result);
+      case "failed":
+        this.#waiting.delete(reply.id);
+        return waiting.reject(new ModelError(reply.error));
+      default:
+        waiting.onReply(reply);
+    }
+  }
+
+  #end(error: Error): void {
+    if (this.#ended !== undefined) return;
+    this.#ended = error;
+    process.removeListener("exit", this.#kill);
+    fs.closeSync(this.#abortDescriptor);
+    for (const { reject } of this.#waiting.values()) reject(error);
+    this.#waiting.clear();
+  }
+}
+
+/** A file of one page that both processes map or write; it has no name any more, so nothing is left behind. */
+function openAbortFile(): number {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), "warmset-"));
+  const file = path.join(folder, "abort");
+  const descriptor = fs.openSync(file, "wx+", 0o600);
+  fs.ftruncateSync(descriptor, 65536);
+  fs.unlinkSync(file);
+  fs.rmdirSync(folder);
+  return descriptor;
+}

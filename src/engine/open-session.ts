@@ -1,0 +1,343 @@
+/**
+ * Opens a model under a budget: the one place where file, libraries, memory, cache, policy and graph are put together.
+ * The order matters: map without reading, measure what the process and its context take, plan, then read the dense
+ * weights once. Each step that can fail gives back what the steps before it took.
+ */
+import fs from "node:fs";
+import { availableParallelism } from "node:os";
+import type { Policy } from "../cache/policy.ts";
+import type { ModelShape } from "../cache/shape.ts";
+import { type GgufFile, type MoeLayout, openGguf, readMoeLayout, toModelShape } from "../gguf/index.ts";
+import { GraphHook, type GraphListener } from "../llama/graph-hook.ts";
+import { type Context, createContext, type Libraries, loadLibraries, loadModel, type Model } from "../llama/index.ts";
+import { NextGate } from "../llama/next-gate.ts";
+import { attachThreadPool } from "../llama/thread-pool.ts";
+import { createDenseReader, type DenseBytes } from "../memory/dense-weights.ts";
+import type { ExpertMemory, ExpertPlaces, ModelFile } from "../memory/expert-memory.ts";
+import { PAGE_BYTES, viewMemory } from "../memory/libc.ts";
+import { captureMappings } from "../memory/model-mapping.ts";
+import { openFiles } from "../memory/open-files.ts";
+import { OwnedMemory } from "../memory/owned-memory.ts";
+import { PageCacheMemory } from "../memory/page-cache-memory.ts";
+import { mergeToPages, sharedEdgeBytes } from "../memory/page-plan.ts";
+import { policyByName } from "../policy/index.ts";
+import { BudgetTooSmallError, ExpertReadError, GenerationAbortedError } from "./errors.ts";
+import { ExpertStream } from "./expert-stream.ts";
+import { type MemoryPlan, type PlanInput, planExpertMemory, planMemory, planWarnings } from "./memory-plan.ts";
+import { DEFAULT_POLICY, type SessionOptions } from "./options.ts";
+import { processMemory } from "./process-memory.ts";
+import { Session } from "./session.ts";
+
+const DEFAULT_MICRO_BATCH = 512;
+const DEFAULT_CONTEXT = 4096;
+/**
+ * Idle compute threads keep spinning while experts are read: asleep, they cost 10 ms a token in wake-ups on the 6.9 GB
+ * demo model at 33 % (43 against 34 ms of computing), and the drive is no faster for it.
+ */
+const DEFAULT_POLL = 50;
+
+/**
+ * @throws GgufError, UnsupportedModelError for the file; ModelLoadError, ContextCreateError from llama.cpp;
+ *   BudgetTooSmallError; ExpertReadError when reading fails; GenerationAbortedError.
+ */
+export function openSession(path: string, options: SessionOptions = {}): Session {
+  const cleanUp: (() => void)[] = [];
+  const dispose = () => {
+    for (let step = cleanUp.pop(); step !== undefined; step = cleanUp.pop()) step();
+  };
+  try {
+    return new Opening(path, options, cleanUp).session(dispose);
+  } catch (error) {
+    dispose();
+    throw error;
+  }
+}
+
+class Opening {
+  readonly #startMs = performance.now();
+  readonly #path: string;
+  readonly #options: SessionOptions;
+  /** Steps to undo, last first. */
+  readonly #cleanUp: (() => void)[];
+  readonly #notes: string[] = [];
+  readonly #gguf: GgufFile;
+  readonly #layout: MoeLayout;
+  readonly #shape: ModelShape;
+  readonly #libraries: Libraries;
+  readonly #paths: string[];
+
+  constructor(path: string, options: SessionOptions, cleanUp: (() => void)[]) {
+    this.#path = path;
+    this.#options = options;
+    this.#cleanUp = cleanUp;
+    this.#gguf = openGguf(path);
+    this.#layout = readMoeLayout(this.#gguf);
+    this.#shape = toModelShape(this.#layout);
+    this.#paths = this.#gguf.shards.map((shard) => fs.realpathSync(shard.path));
+    this.#libraries = loadLibraries({ verbose: options.verbose ?? false });
+  }
+
+  session(dispose: () => void): Session {
+    const { model, files } = this.#map();
+    let listener: GraphListener | undefined;
+    const hook = this.#hook(files, () => listener);
+    const { context, plan, microBatchTokens, streaming } = this.#plan(model, hook);
+    this.#notes.push(...planWarnings(plan));
+
+    const dense = createDenseReader(files, this.#residentRanges(streaming));
+    let memory: ExpertMemory | undefined;
+    const opened = openFiles(
+      this.#paths,
+      (tag, bytes, error) => {
+        if (tag < 0) dense.finished(tag, bytes, error);
+        else (memory as OwnedMemory).finished(tag, bytes, error);
+      },
+      this.#options.io,
+    );
+    this.#cleanUp.push(opened.close);
+    this.#notes.push(...opened.downgrades);
+
+    const aborted = this.#abortFlag();
+    let bytesRead = 0;
+    if (this.#options.backend !== "page-cache" && this.#options.planOnly !== true) {
+      bytesRead = dense.read(opened.reads, this.#options.onProgress ?? (() => {}), aborted);
+      if (aborted()) throw new GenerationAbortedError();
+      if (dense.failure !== undefined) throw new ExpertReadError(dense.failure);
+    }
+    if (streaming) {
+      let stream: ExpertStream | undefined;
+      const places: ExpertPlaces = {
+        files,
+        layers: this.#layout.moeLayers.map((layer) =>
+          layer.slices.map(({ shard, offset, strideBytes }) => ({ file: shard, offset, strideBytes })),
+        ),
+        expertsPerLayer: this.#shape.experts,
+        onComplete: (key) => stream?.cache.completed(key),
+      };
+      memory =
+        this.#options.backend === "page-cache"
+          ? new PageCacheMemory({ ...places, descriptors: opened.descriptors })
+          : new OwnedMemory({ ...places, reads: opened.reads, recycle: this.#options.recyclePages ?? true });
+      const policy: Policy = this.#options.policy ?? policyByName(DEFAULT_POLICY);
+      stream = new ExpertStream({
+        shape: this.#shape,
+        budgetBytes: plan.expertBudgetBytes,
+        policy,
+        memory,
+        microBatchTokens,
+        nextGate: policy.needs.nextGate ? this.#nextGate(files, microBatchTokens) : undefined,
+        aborted,
+      });
+      listener = stream;
+      return this.#finish(dispose, model, context, plan, microBatchTokens, bytesRead, opened.descriptors, {
+        stream,
+        hook,
+        memory,
+      });
+    }
+    return this.#finish(dispose, model, context, plan, microBatchTokens, bytesRead, opened.descriptors, undefined);
+  }
+
+  #finish(
+    dispose: () => void,
+    model: Model,
+    context: Context,
+    plan: MemoryPlan,
+    microBatchTokens: number,
+    loadBytes: number,
+    descriptors: readonly number[],
+    streaming: { stream: ExpertStream; hook: GraphHook; memory: ExpertMemory } | undefined,
+  ): Session {
+    return new Session({
+      path: this.#path,
+      model,
+      context,
+      plan,
+      microBatchTokens,
+      streaming,
+      // Without streaming nothing is read any more, so a file may change as it likes.
+      files:
+        streaming === undefined
+          ? []
+          : descriptors.map((descriptor, i) => {
+              const stat = fs.fstatSync(descriptor);
+              return { path: this.#paths[i], descriptor, bytes: stat.size, changedMs: stat.mtimeMs };
+            }),
+      load: { ms: performance.now() - this.#startMs, bytesRead: loadBytes },
+      notes: this.#notes,
+      abortAddress: this.#options.abortAddress,
+      bytesRead: () => loadBytes + (streaming?.memory.counters.bytesRead ?? 0),
+      dispose,
+    });
+  }
+
+  /** Loads the model without reading its weights; the mapping is memory of our own unless the page cache is wanted. */
+  #map(): { model: Model; files: ModelFile[] } {
+    const mode = this.#options.backend === "page-cache" ? "map" : "reserve";
+    const capture = captureMappings(this.#libraries.paths.llama, this.#paths, mode);
+    if (capture === undefined)
+      throw new Error("This build of llama.cpp does not let its mappings be redirected; expert memory cannot work.");
+    let model: Model;
+    try {
+      model = loadModel(this.#libraries, this.#paths.length === 1 ? this.#paths[0] : this.#paths);
+    } finally {
+      capture.restore();
+    }
+    this.#cleanUp.push(() => model.dispose());
+    const files = this.#paths.map((path, i): ModelFile => {
+      const mapped = capture.mapped.find((file) => file.path === path);
+      if (mapped === undefined) throw new Error(`llama.cpp did not map ${path}`);
+      return { path, bytes: this.#gguf.shards[i].fileBytes, base: mapped.base };
+    });
+    return { model, files };
+  }
+
+  #hook(files: readonly ModelFile[], listener: () => GraphListener | undefined): GraphHook {
+    const { ggml_op_name } = this.#libraries.ggmlBase;
+    const opNumber = (name: string): number => {
+      let op = 0;
+      while (ggml_op_name(op) !== name) op++;
+      return op;
+    };
+    const layerOfBlock = new Int32Array(this.#layout.blockCount).fill(-1);
+    const stageOfAddress = new Map<number, { layer: number; stage: number }>();
+    for (const [layer, { blockIndex, slices }] of this.#layout.moeLayers.entries()) {
+      layerOfBlock[blockIndex] = layer;
+      for (const [stage, { shard, offset }] of slices.entries())
+        stageOfAddress.set(files[shard].base + offset, { layer, stage });
+    }
+    const hook = new GraphHook(
+      {
+        layerOfBlock,
+        stageOfAddress,
+        experts: this.#shape.experts,
+        expertsUsed: this.#shape.expertsUsed,
+        opMulMatId: opNumber("MUL_MAT_ID"),
+        opMul: opNumber("MUL"),
+      },
+      {
+        routed: (stop) => (listener() as GraphListener).routed(stop),
+        multiply: (layer, stage) => (listener() as GraphListener).multiply(layer, stage),
+        multiplied: (layer) => (listener() as GraphListener).multiplied(layer),
+      },
+    );
+    this.#cleanUp.push(() => hook.dispose());
+    return hook;
+  }
+
+  /** Finds the largest micro-batch and the experts' part that the budget allows, with a context made for them. */
+  #plan(model: Model, hook: GraphHook) {
+    const options = this.#options;
+    const budget = options.memory ?? { kind: "all" };
+    const contextSize = options.contextSize ?? Math.min(DEFAULT_CONTEXT, model.trainedContextSize);
+    let microBatchTokens = Math.min(options.microBatchTokens ?? DEFAULT_MICRO_BATCH, contextSize);
+    const processBytes = processMemory().residentBytes + (options.reservedBytes ?? 0);
+    const allBytes = this.#layout.denseBytes + this.#layout.expertBytesTotal;
+    const threads = options.threads ?? availableParallelism();
+    let streaming = budget.kind !== "all" && budget.bytes < allBytes + (budget.kind === "process" ? processBytes : 0);
+    for (let attempt = 0; ; attempt++) {
+      const before = processMemory().dataBytes ?? 0;
+      const context = createContext(model, {
+        contextSize,
+        maxSequences: options.maxSequences ?? 1,
+        batchSize: microBatchTokens,
+        microBatchSize: microBatchTokens,
+        ...(options.maxOutputs === undefined ? {} : { maxOutputs: options.maxOutputs }),
+        threads,
+        ...(streaming ? { evalCallback: hook.pointer } : {}),
+        ...(options.abortAddress === undefined
+          ? {}
+          : { abortCallback: this.#libraries.libc.symbol("strlen"), abortUser: BigInt(options.abortAddress) }),
+      });
+      const input: PlanInput = {
+        shape: this.#shape,
+        denseBytes: this.#denseBytes(),
+        sharedEdgeBytes: this.#edgeBytes(),
+        processBytes,
+        contextBytes: Math.max(0, (processMemory().dataBytes ?? before) - before),
+        microBatchTokens,
+      };
+      const plan =
+        budget.kind === "experts"
+          ? planExpertMemory(input, budget.bytes)
+          : planMemory(input, budget.kind === "all" ? Number.MAX_SAFE_INTEGER : budget.bytes);
+      const wrongMode = streaming === plan.fits && attempt < 4;
+      const tooLarge = !plan.fits && plan.largestMicroBatch < microBatchTokens;
+      if (!wrongMode && !tooLarge) {
+        this.#cleanUp.push(() => context.dispose());
+        if (streaming)
+          this.#cleanUp.push(attachThreadPool(this.#libraries, context, { threads, poll: this.#options.poll ?? DEFAULT_POLL }));
+        return { context, plan, microBatchTokens, streaming };
+      }
+      context.dispose();
+      if (wrongMode) streaming = !plan.fits;
+      if (!tooLarge) continue;
+      if (microBatchTokens === 1)
+        throw new BudgetTooSmallError(
+          budget.kind === "all" ? 0 : budget.bytes,
+          budget.kind === "experts"
+            ? plan.smallestBudgetBytes - plan.processBytes - plan.denseBytes - plan.contextBytes - plan.marginBytes
+            : plan.smallestBudgetBytes,
+          "Give it more memory, or use a smaller context or model.",
+        );
+      microBatchTokens = Math.max(1, plan.largestMicroBatch);
+    }
+  }
+
+  /** Dense weights in whole pages. */
+  #denseBytes(): number {
+    return this.#pagesOf(this.#layout.denseRanges);
+  }
+
+  #pagesOf(ranges: readonly DenseBytes[]): number {
+    return this.#paths
+      .flatMap((_, shard) =>
+        mergeToPages(
+          ranges.filter((r) => r.shard === shard).map((r) => ({ start: r.offset, end: r.offset + r.bytes })),
+          PAGE_BYTES,
+        ),
+      )
+      .reduce((sum, { start, end }) => sum + end - start, 0);
+  }
+
+  #edgeBytes(): number {
+    return this.#layout.moeLayers
+      .flatMap((layer) => layer.slices)
+      .reduce((sum, s) => sum + sharedEdgeBytes(s.offset, s.strideBytes, s.experts, PAGE_BYTES), 0);
+  }
+
+  /** What is read at load: dense weights, and the experts too when they all fit. */
+  #residentRanges(streaming: boolean): readonly DenseBytes[] {
+    if (streaming) return this.#layout.denseRanges;
+    const experts = this.#layout.moeLayers.flatMap((layer) =>
+      layer.slices.map((s) => ({ shard: s.shard, offset: s.offset, bytes: s.strideBytes * s.experts })),
+    );
+    return [...this.#layout.denseRanges, ...experts].sort((a, b) => a.shard - b.shard || a.offset - b.offset);
+  }
+
+  #nextGate(files: readonly ModelFile[], microBatchTokens: number): NextGate {
+    const address = (name: string): number => {
+      const tensor = this.#gguf.tensor(name);
+      return tensor === undefined || tensor.type !== 0 ? 0 : files[tensor.shard].base + tensor.offset;
+    };
+    const gate = new NextGate({
+      libraries: this.#libraries,
+      routers: this.#layout.moeLayers.map(({ blockIndex }) => ({
+        weights: address(`blk.${blockIndex}.ffn_gate_inp.weight`),
+        norm: address(`blk.${blockIndex}.ffn_norm.weight`) || address(`blk.${blockIndex}.post_attention_norm.weight`),
+      })),
+      hiddenSize: this.#layout.hiddenSize,
+      experts: this.#shape.experts,
+      microBatchTokens,
+    });
+    this.#cleanUp.push(() => gate.dispose());
+    return gate;
+  }
+
+  #abortFlag(): () => boolean {
+    const address = this.#options.abortAddress;
+    if (address === undefined) return () => false;
+    const byte = new Uint8Array(viewMemory(address, 1));
+    return () => byte[0] !== 0;
+  }
+}

@@ -1,0 +1,45 @@
+/** What can be said when a model is opened, with the defaults. Sizes are bytes here; parsing "6GiB" is the command line's. */
+import type { Policy } from "../cache/policy.ts";
+
+export const DEFAULT_POLICY = "next-use+next-gate";
+
+/** How much memory may be used: of the whole process, for the experts alone, or no limit. */
+export type MemoryBudget =
+  | { readonly kind: "process"; readonly bytes: number }
+  | { readonly kind: "experts"; readonly bytes: number }
+  | { readonly kind: "all" };
+
+export interface SessionOptions {
+  /** @default {kind: "all"} */
+  readonly memory?: MemoryBudget;
+  /** @default next-use with next-gate prefetch */
+  readonly policy?: Policy;
+  /** Tokens of one sequence at most. @default the smaller of 4096 and what the model was trained with */
+  readonly contextSize?: number;
+  /** Sequences side by side. @default 1 */
+  readonly maxSequences?: number;
+  /** Tokens computed at once at most; smaller when the budget needs it. @default 512 */
+  readonly microBatchTokens?: number;
+  /** Threads that compute. @default as many as the process may use */
+  readonly threads?: number;
+  /** Spinning of idle compute threads, see `ThreadPoolOptions.poll`. @default 50, as llama.cpp's own programs */
+  readonly poll?: number;
+  /** Logits per batch at most. @default maxSequences */
+  readonly maxOutputs?: number;
+  /** Where experts live: memory of our own, the page cache, or llama.cpp's ordinary mapping. @default "owned" */
+  readonly backend?: "owned" | "page-cache";
+  /** How files are read. @default "auto" */
+  readonly io?: "auto" | "direct" | "pread";
+  /** Move pages from evicted to new experts instead of freeing them. @default true */
+  readonly recyclePages?: boolean;
+  /** Bytes that another process holds for this one (its parent), part of the budget. @default 0 */
+  readonly reservedBytes?: number;
+  /** Turns non-zero when a running call is to be given up: address of a byte. @default none */
+  readonly abortAddress?: number;
+  /** Called while weights are read at load. */
+  readonly onProgress?: (bytesRead: number, bytesTotal: number) => void;
+  /** Stop once the plan is made: no weights are read, and nothing can be generated. @default false */
+  readonly planOnly?: boolean;
+  /** Copy llama.cpp's log to stderr. @default false */
+  readonly verbose?: boolean;
+}

@@ -1,0 +1,103 @@
+/**
+ * Least frequently used: gives up the expert that routers chose least often, between equals the one not used for
+ * longest. An expert's count outlives its eviction. A floor for comparisons: it never forgets unless told to, and
+ * treats an expert whose layer is next like one whose layer has just passed.
+ */
+import { NEEDS_NOTHING, type Policy, type Residents, type RouterEvent } from "../cache/policy.ts";
+import { type ExpertKey, type ModelShape, NO_EXPERT } from "../cache/shape.ts";
+import { ColdestOfLayer } from "./coldest.ts";
+
+export interface LfuOptions {
+  /** Iterations after which a use counts half; default Infinity, a use counts for ever. */
+  readonly halfLife?: number;
+  /** Give each layer an equal share of the budget and take victims from the layer furthest above it; default false. */
+  readonly perLayer?: boolean;
+}
+
+export function lfu(options: LfuOptions = {}): Policy {
+  return new Lfu(options);
+}
+
+class Lfu implements Policy {
+  readonly name: string;
+  readonly needs = NEEDS_NOTHING;
+  readonly #keep: number;
+  readonly #perLayer: boolean;
+  #shape!: ModelShape;
+  #uses!: Float64Array;
+  #lastUse!: Float64Array;
+  #coldest!: ColdestOfLayer;
+  #stops = 0;
+
+  constructor({ halfLife = Number.POSITIVE_INFINITY, perLayer = false }: LfuOptions) {
+    this.name = perLayer ? "lfu-per-layer" : halfLife === Number.POSITIVE_INFINITY ? "lfu" : "lfu-decayed";
+    this.#keep = 2 ** (-1 / halfLife);
+    this.#perLayer = perLayer;
+  }
+
+  begin(shape: ModelShape): void {
+    this.#shape = shape;
+    this.#uses = new Float64Array(shape.layers * shape.experts);
+    this.#lastUse = new Float64Array(shape.layers * shape.experts);
+    this.#coldest = new ColdestOfLayer(shape, this.#uses, this.#lastUse);
+  }
+
+  iteration(): void {}
+
+  routed(event: RouterEvent): void {
+    const { experts } = this.#shape;
+    const first = event.layer * experts;
+    this.#stops++;
+    if (this.#keep < 1)
+      for (let key = first; key < first + experts; key++) this.#uses[key] = (this.#uses[key] as number) * this.#keep;
+    for (let i = 0; i < event.distinctCount; i++) {
+      const key = event.distinct[i] as number;
+      this.#uses[key] = (this.#uses[key] as number) + 1;
+      this.#lastUse[key] = this.#stops;
+    }
+    this.#coldest.rescored(event.layer);
+  }
+
+  loading(key: ExpertKey): void {
+    this.#coldest.added(key);
+  }
+
+  prefetch(): ExpertKey {
+    return NO_EXPERT;
+  }
+
+  victim(candidates: Residents): ExpertKey {
+    const victim = this.#perLayer ? this.#coldestOfFullestLayer(candidates) : this.#coldestOfAll(candidates);
+    if (victim !== NO_EXPERT) this.#coldest.removed(victim);
+    return victim;
+  }
+
+  end(): void {}
+
+  #coldestOfAll(candidates: Residents): ExpertKey {
+    let victim = NO_EXPERT;
+    for (let layer = 0; layer < this.#shape.layers; layer++) {
+      const key = this.#coldest.of(layer, candidates);
+      if (key !== NO_EXPERT && (victim === NO_EXPERT || this.#coldest.colder(key, victim))) victim = key;
+    }
+    return victim;
+  }
+
+  #coldestOfFullestLayer(candidates: Residents): ExpertKey {
+    const { layers, experts, expertBytes } = this.#shape;
+    let victim = NO_EXPERT;
+    let most = 0;
+    for (let layer = 0; layer < layers; layer++) {
+      const key = this.#coldest.of(layer, candidates);
+      if (key === NO_EXPERT) continue;
+      let residents = 0;
+      for (let i = layer * experts; i < (layer + 1) * experts; i++) if (candidates.has(i as ExpertKey)) residents++;
+      const bytes = residents * (expertBytes[layer] as number);
+      if (bytes > most) {
+        most = bytes;
+        victim = key;
+      }
+    }
+    return victim;
+  }
+}
