@@ -253,7 +253,7 @@ export class ExpertCache implements Residents {
     link.phase = this.#phase;
     link.spareBytes = spareBytes;
     this.#reason = "prefetch";
-    for (;;) {
+    while (link.spareBytes > 0) {
       const key = this.policy.prefetch(link);
       if (key === NO_EXPERT) break;
       if (this.has(key)) throw new PolicyDecisionError(this.policy.name, key, "is resident already");
@@ -280,12 +280,13 @@ export class ExpertCache implements Residents {
     this.#nextMiss = 0;
     this.#awaiting = 0;
     if (this.policy.discard === undefined) return;
-    for (;;) {
-      const key = this.policy.discard(this);
-      if (key === NO_EXPERT) return;
-      this.#evict(key, "discard");
+    // What was read ahead is not given up before its layer has run.
+    this.#reason = "prefetch";
+    for (let key = this.policy.discard(this); key !== NO_EXPERT; key = this.policy.discard(this)) {
       this.#counters[this.#phase].discards++;
+      this.#evict(key, "discard");
     }
+    this.#reason = "demand";
   }
 
   /** The model closes. */

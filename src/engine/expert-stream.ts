@@ -89,6 +89,7 @@ export class ExpertStream implements GraphListener {
 
   routed(stop: RouterStop): boolean {
     const start = performance.now();
+    this.link.interrupted();
     if (this.#leftAt > 0) this.link.computed(this.#phase, start - this.#leftAt - (this.times.stallMs - this.#stalledSince));
     if (this.#options.aborted()) return false;
     this.#readDecision(stop);
@@ -130,7 +131,7 @@ export class ExpertStream implements GraphListener {
       memory.wait(key, stage);
       const now = performance.now();
       this.times.stallMs += now - start;
-      this.link.arrived(memory.counters.bytesArrived, now, memory.inFlightBytes > 0);
+      this.link.waited(memory.counters.bytesArrived, now, memory.inFlightBytes > 0);
       this.#throwOnFailure();
     }
     this.#memory.pump(this.link.windowBytes(this.#phase));
@@ -158,7 +159,6 @@ export class ExpertStream implements GraphListener {
 
   #poll(): void {
     this.#memory.poll();
-    this.link.arrived(this.#memory.counters.bytesArrived, performance.now(), this.#memory.inFlightBytes > 0);
     this.#throwOnFailure();
   }
 

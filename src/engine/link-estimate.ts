@@ -9,12 +9,15 @@ import type { Phase } from "../cache/policy.ts";
 const SMOOTHING = 1 / 8;
 /** Until something was measured: a middling NVMe drive. */
 const INITIAL_BYTES_PER_MS = 1.5e6;
+/** The bandwidth is that of about the last this many ms of observed waiting. */
+const MEMORY_MS = 500;
 
 export class LinkEstimate {
-  bytesPerMs = INITIAL_BYTES_PER_MS;
-  #computeMs: Record<Phase, number> = { prefill: 0, decode: 0 };
-  #busySince = -1;
-  #bytesThen = 0;
+  #bytes = INITIAL_BYTES_PER_MS * 10;
+  #ms = 10;
+  readonly #computeMs: Record<Phase, number> = { prefill: 0, decode: 0 };
+  #markedAt = -1;
+  #markedBytes = 0;
 
   /** The model computed `ms` (without waiting) between two router stops. */
   computed(phase: Phase, ms: number): void {
@@ -22,20 +25,28 @@ export class LinkEstimate {
     this.#computeMs[phase] = before === 0 ? ms : before + (ms - before) * SMOOTHING;
   }
 
-  /** `bytes` have arrived since the start; `busy`: reads are in flight still, so the link did not pause until now. */
-  arrived(bytes: number, nowMs: number, busy: boolean): void {
-    const ms = nowMs - this.#busySince;
-    if (this.#busySince >= 0 && ms > 1 && bytes > this.#bytesThen) {
-      const sample = (bytes - this.#bytesThen) / ms;
-      // A link that ran dry on the way gives a lower bound only.
-      if (busy || sample > this.bytesPerMs) this.bytesPerMs += (sample - this.bytesPerMs) * SMOOTHING;
-      this.#busySince = -1;
+  /**
+   * Somebody waited until just now, when `arrivedBytes` had arrived since the start. Only ends of waits are exact times of
+   * arrival, so bandwidth is taken between two of them, if the link had work all the time between (`busy` at the first).
+   */
+  waited(arrivedBytes: number, nowMs: number, busy: boolean): void {
+    if (this.#markedAt >= 0) {
+      const ms = nowMs - this.#markedAt;
+      const keep = Math.max(0, 1 - ms / MEMORY_MS);
+      this.#bytes = this.#bytes * keep + (arrivedBytes - this.#markedBytes);
+      this.#ms = this.#ms * keep + ms;
     }
-    if (!busy) this.#busySince = -1;
-    else if (this.#busySince < 0) {
-      this.#busySince = nowMs;
-      this.#bytesThen = bytes;
-    }
+    this.#markedAt = busy ? nowMs : -1;
+    this.#markedBytes = arrivedBytes;
+  }
+
+  /** A new layer: what happens from here on is not continuous with the last wait. */
+  interrupted(): void {
+    this.#markedAt = -1;
+  }
+
+  get bytesPerMs(): number {
+    return this.#bytes / this.#ms;
   }
 
   /** Mean compute time between two router stops of this phase in ms, 0 while unknown. */

@@ -117,7 +117,7 @@ class Opening {
       memory =
         this.#options.backend === "page-cache"
           ? new PageCacheMemory({ ...places, descriptors: opened.descriptors })
-          : new OwnedMemory({ ...places, reads: opened.reads, recycle: this.#options.recyclePages ?? true });
+          : new OwnedMemory({ ...places, reads: opened.reads, budgetBytes: plan.expertBudgetBytes, recycle: this.#options.recyclePages ?? true });
       const policy: Policy = this.#options.policy ?? policyByName(DEFAULT_POLICY);
       stream = new ExpertStream({
         shape: this.#shape,

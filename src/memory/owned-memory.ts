@@ -18,6 +18,8 @@ const SMALLEST_DONOR_BYTES = 16 * PAGE_BYTES;
 
 export interface OwnedMemoryOptions extends ExpertPlaces {
   readonly reads: ReadEngine;
+  /** Bytes of experts that may be held, pages waiting for a new owner included. */
+  readonly budgetBytes: number;
   /** Move pages from victims to newcomers. @default true; false frees and faults them (old kernels, comparison) */
   readonly recycle?: boolean;
 }
@@ -59,11 +61,16 @@ export class OwnedMemory implements ExpertMemory {
   readonly #speculative: Int32Array;
   #speculativeHead = 0;
   #speculativeCount = 0;
+  /** Pages of evicted experts. They stay until the next load takes them, as long as the budget has room for them. */
   readonly #donors: Donor[] = [];
+  readonly #budgetBytes: number;
+  /** Own pages of loaded experts, and donors. */
+  #heldBytes = 0;
 
   constructor(options: OwnedMemoryOptions) {
     this.#places = options;
     this.#reads = options.reads;
+    this.#budgetBytes = options.budgetBytes;
     this.recycling = options.recycle ?? true;
     this.#experts = options.expertsPerLayer;
     this.stages = Math.max(...options.layers.map((slices) => slices.length));
@@ -93,7 +100,10 @@ export class OwnedMemory implements ExpertMemory {
       // Without a donor fresh pages appear in the mappings that are there, so an old border stays where it is.
       if (moved > 0) this.#movable[at] = moved;
       else if (this.#movable[at] === 0) this.#movable[at] = ownBytes;
+      this.#heldBytes += ownBytes - moved;
     }
+    // Donors of another size than what is loaded (mixed quantisations) would otherwise add up beside the experts.
+    while (this.#heldBytes > this.#budgetBytes && this.#donors.length > 0) this.#free(this.#donors.pop() as Donor);
     if (kind === "demand") this.#demanded[this.#demandedCount++] = key;
     else this.#enqueueSpeculative(key);
   }
@@ -133,7 +143,7 @@ export class OwnedMemory implements ExpertMemory {
       if (bytes === 0) continue;
       const movable = this.recycling ? this.#movable[key * this.stages + stage] : 0;
       if (movable > 0) this.#donors.push({ address, bytes: movable });
-      if (movable < bytes) adviseMemory(address + movable, bytes - movable, MADV_DONTNEED);
+      if (movable < bytes) this.#free({ address: address + movable, bytes: bytes - movable });
     }
   }
 
@@ -150,8 +160,6 @@ export class OwnedMemory implements ExpertMemory {
       for (let stage = 0; stage < this.stages && !more; stage++) more = this.#submitNext(key, stage);
       if (!more) this.#removeSpeculative(key);
     }
-    for (let donor = this.#donors.pop(); donor !== undefined; donor = this.#donors.pop())
-      adviseMemory(donor.address, donor.bytes, MADV_DONTNEED);
   }
 
   poll(): void {
@@ -248,7 +256,7 @@ export class OwnedMemory implements ExpertMemory {
     const moved = Math.min(bytes, donor.bytes);
     if (!movePages(donor.address, address, moved)) {
       this.recycling = false;
-      adviseMemory(donor.address, donor.bytes, MADV_DONTNEED);
+      this.#free(donor);
       this.counters.freshBytes += bytes;
       return 0;
     }
@@ -256,8 +264,13 @@ export class OwnedMemory implements ExpertMemory {
     this.counters.freshBytes += bytes - moved;
     const rest = donor.bytes - moved;
     if (rest >= SMALLEST_DONOR_BYTES) this.#donors.push({ address: donor.address + moved, bytes: rest });
-    else if (rest > 0) adviseMemory(donor.address + moved, rest, MADV_DONTNEED);
+    else if (rest > 0) this.#free({ address: donor.address + moved, bytes: rest });
     return moved;
+  }
+
+  #free(pages: Donor): void {
+    adviseMemory(pages.address, pages.bytes, MADV_DONTNEED);
+    this.#heldBytes -= pages.bytes;
   }
 
   /** The smallest donor that covers `bytes` up to a page, else the largest; removed from the list. */

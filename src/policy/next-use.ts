@@ -23,15 +23,15 @@ export function nextUse(options: NextUseOptions = {}): Policy {
 /*
  * Half-lives in tokens. One average must follow the text and another remember the model's favourites; their product
  * (in effect a forgetting curve with a long tail) beats every single half-life on three recorded models and the demo
- * model. Doubling or halving any of them moves decode hits by at most 0.5 points.
+ * model. Doubling or halving any of them moves decode hits by about half a point.
  */
 const RECENT_USE = 4;
 const LASTING_USE = 64;
-const RECENT_PREFERENCE = 8;
+const RECENT_PREFERENCE = 6;
 /** Added to an average over its mean, so that one average near 0 does not silence the others. Flat from 0.1 to 0.4. */
 const USE_FLOOR = 0.2;
-/** The same for preferences; flat from 0.3 to 2. */
-const PREFERENCE_FLOOR = 1;
+/** The same for preferences; flat from 0.1 to 1. */
+const PREFERENCE_FLOOR = 0.5;
 
 class NextUse implements Policy {
   readonly name = "next-use";

@@ -1,0 +1,125 @@
+import { describe, expect, test } from "vitest";
+import { ExpertCache } from "../cache/expert-cache.ts";
+import type { LoadKind } from "../cache/policy.ts";
+import { routerEvent, routing } from "../cache/replay.test-data.ts";
+import type { ExpertKey, ModelShape } from "../cache/shape.ts";
+import { lru } from "./lru.ts";
+import { type NextGateOptions, nextGate } from "./next-gate.ts";
+import { nextUse } from "./next-use.ts";
+import { onDemand } from "./on-demand.ts";
+
+const shape: ModelShape = { layers: 3, experts: 6, expertsUsed: 2, expertBytes: [10, 10, 10] };
+
+function open(budgetBytes: number, options: NextGateOptions = {}, base = lru()) {
+  const reads: string[] = [];
+  const evicted: number[] = [];
+  const pending: ExpertKey[] = [];
+  const cache = new ExpertCache(shape, budgetBytes, nextGate(base, options), {
+    evict: (key) => void evicted.push(key),
+    load(key, kind: LoadKind) {
+      reads.push(`${kind} ${key}`);
+      pending.push(key);
+    },
+  });
+  const iteration = (tokens: number) =>
+    cache.iteration({ phase: "decode", iteration: 0, tokens, tokenIds: new Int32Array(tokens), embeddings: undefined });
+  /** A stop whose next layer's router gives these scores, rows of six; reads done, then `spareBytes` to speculate. */
+  const stop = (layer: number, tokens: number[][], scores: number[], spareBytes: number) => {
+    cache.routed(routerEvent(routing(shape, layer, tokens), Float32Array.from(scores)));
+    for (const key of pending.splice(0)) cache.completed(key);
+    reads.length = 0;
+    cache.speculate(spareBytes);
+    for (const key of pending.splice(0)) cache.completed(key);
+    return [...reads];
+  };
+  iteration(1);
+  return { cache, stop, iteration, evicted };
+}
+
+describe("next-gate", () => {
+  test("reads the next layer's best experts in the order of their scores", () => {
+    const { stop } = open(200);
+    expect(stop(0, [[0, 1]], [-3, 1, 0.5, 2, -1, 7], 100)).toEqual(["prefetch 11", "prefetch 9"]);
+  });
+
+  test("reads what fits the spare bytes, and the rest when there is more", () => {
+    const { stop, cache } = open(200);
+    expect(stop(0, [[0, 1]], [-3, 1, 0.5, 7, -1, 2], 15)).toEqual(["prefetch 9"]);
+    expect(cache.speculate(15)).toBe(10);
+    expect(cache.has(11 as ExpertKey)).toBe(true);
+    expect(cache.speculate(15)).toBe(0);
+  });
+
+  test("skips what is resident", () => {
+    const { stop, iteration } = open(200);
+    stop(1, [[3, 0]], [], 0);
+    iteration(1);
+    expect(stop(0, [[0, 1]], [-3, 1, 0.5, 7, -1, 2], 100)).toEqual(["prefetch 11"]);
+  });
+
+  test("width adds ranks", () => {
+    const scores = [-3, 1, 0.5, 7, -1, 2];
+    const all = ["prefetch 9", "prefetch 11", "prefetch 7"];
+    expect(open(200, { width: 1, minConfidence: 0.2 }).stop(0, [[0, 1]], scores, 100)).toEqual(all);
+    expect(open(200, { minConfidence: 0.2 }).stop(0, [[0, 1]], scores, 100)).toEqual(all.slice(0, 2));
+  });
+
+  test("a prompt's tokens vote: first what most of them are likely to choose", () => {
+    const { stop, iteration } = open(300);
+    iteration(3);
+    const scores = [
+      ...[9, 8, 0, 0, 0, 0], // 0 and 1
+      ...[0, 8, 9, 0, 0, 0], // 2 and 1
+      ...[0, 8, 0, 9, 0, 0], // 3 and 1
+    ];
+    const reads = stop(0, Array(3).fill([0, 1]), scores, 100);
+    expect(reads).toEqual(["prefetch 7", "prefetch 6", "prefetch 8", "prefetch 9"]);
+  });
+
+  test("stops reading a rank that keeps being wrong, and starts again when it is right", () => {
+    const { stop, iteration } = open(360);
+    const predicting4And5 = [0, 0, 0, 0, 9, 8];
+    const token = (chosen: number[]) => {
+      iteration(1);
+      stop(0, [[0, 1]], predicting4And5, 0);
+      stop(1, [chosen], [], 0);
+    };
+    // The first rank is always right, the second never.
+    for (let i = 0; i < 60; i++) token([4, 0]);
+    iteration(1);
+    const { stop: fresh } = open(360);
+    expect(fresh(0, [[0, 1]], predicting4And5, 100)).toEqual(["prefetch 10", "prefetch 11"]);
+    expect(stop(0, [[0, 1]], predicting4And5, 100)).toEqual([]);
+    for (let i = 0; i < 200; i++) token([4, 1]);
+    iteration(1);
+    // The prediction now names 2 first: its rank is trusted, the second is not.
+    expect(stop(0, [[0, 1]], [0, 0, 9, 8, 0, 0], 100)).toEqual(["prefetch 8"]);
+  });
+
+  test("has nothing to read after the last layer or without scores", () => {
+    const { stop, cache } = open(200);
+    expect(stop(2, [[0, 1]], [9, 8, 7, 6, 5, 4], 100)).toEqual([]);
+    cache.routed(routerEvent(routing(shape, 0, [[0, 1]])));
+    expect(cache.speculate(100)).toBe(0);
+  });
+
+  test("lets the base choose the victims, which sees what was read ahead", () => {
+    const { stop, evicted, iteration } = open(40);
+    stop(0, [[0, 1]], [-3, 1, 0.5, 7, -1, 2], 100);
+    // Layer 1 decides otherwise: the two useless reads are older than nothing but layer 0's experts.
+    stop(1, [[0, 1]], [], 0);
+    expect(evicted).toEqual([0, 1]);
+    iteration(1);
+    stop(2, [[0, 1]], [], 0);
+    expect(evicted).toEqual([0, 1, 9, 11]);
+  });
+
+  test("composes with any base", () => {
+    expect(nextGate(nextUse()).name).toBe("next-use+next-gate");
+    expect(nextGate(nextUse()).needs).toMatchObject({ probabilities: true, nextGate: true });
+    const { stop, cache } = open(200, {}, onDemand());
+    stop(0, [[0, 1]], [-3, 1, 0.5, 7, -1, 2], 100);
+    stop(1, [[3, 5]], [], 0);
+    expect(cache.statistics().decode).toMatchObject({ hits: 2, discards: 2 });
+  });
+});
