@@ -4,6 +4,7 @@ import { defineConfig } from "vitest/config";
 export default defineConfig({
   test: {
     include: ["src/**/*.test.ts", "test/**/*.test.ts"],
+    globalSetup: "scripts/compile-for-tests.mjs",
     fileParallelism: false,
     testTimeout: 60_000,
   },

@@ -1,7 +1,6 @@
 import path from "node:path";
 import { fileURLToPath } from "node:url";
-import { beforeAll, describe, expect, test } from "vitest";
-import { compileSources } from "./compiled-sources.test-data.ts";
+import { describe, expect, test } from "vitest";
 import type { StockJob } from "./contender-protocol.ts";
 import { cutWindows, readHeldOutTexts } from "./held-out.ts";
 import { createMemoryCgroup } from "./memory-cgroup.ts";
@@ -25,8 +24,6 @@ const cgroup = createMemoryCgroup(512 * 2 ** 20);
 if (cgroup.made) cgroup.cgroup[Symbol.dispose]();
 
 describe("stock llama.cpp", () => {
-  beforeAll(compileSources);
-
   test("runs as a process of its own and returns its figures", async () => {
     const outcome = await runContender(job);
     if (outcome.status !== "finished") throw new Error(JSON.stringify(outcome));

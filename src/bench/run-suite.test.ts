@@ -1,8 +1,7 @@
 import { readdirSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
-import { beforeAll, expect, test } from "vitest";
-import { compileSources } from "./compiled-sources.test-data.ts";
+import { expect, test } from "vitest";
 import { readHeldOutTexts } from "./held-out.ts";
 import { createMemoryCgroup } from "./memory-cgroup.ts";
 import { runSuite } from "./run-suite.ts";
@@ -20,8 +19,6 @@ const cell: Cell = {
   warmupTokens: 2,
   contenders: [{ system: "llama.cpp" }, { system: "warmset", policy: "lru", prefetch: true }],
 };
-
-beforeAll(compileSources);
 
 test("a suite runs its cells and returns rows, conditions and targets", async () => {
   const steps: string[] = [];

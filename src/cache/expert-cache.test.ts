@@ -191,6 +191,23 @@ describe("speculation", () => {
     expect(cache.awaitingCount).toBe(0);
   });
 
+  test("does not take room that a miss is waiting for", () => {
+    const reads: string[] = [];
+    const uneven: ModelShape = { layers: 2, experts: 4, expertsUsed: 1, expertBytes: [10, 30] };
+    const cache = new ExpertCache(uneven, 40, lruWithPrefetches(key(0, 1), key(0, 2), key(0, 3)), {
+      evict: (victim) => void reads.push(`evict ${victim}`),
+      load: (incoming, kind) => void reads.push(`${kind} ${incoming}`),
+    });
+    cache.routed(routerEvent(routing(uneven, 0, [[0]])));
+    cache.completed(key(0, 0));
+    cache.speculate(20);
+    // 20 of 40 bytes are in flight: too little is left for the miss, enough for one more speculative read.
+    cache.routed(routerEvent(routing(uneven, 1, [[0]])));
+    expect(cache.speculate(10)).toBe(0);
+    cache.completed(key(0, 1));
+    expect(reads).toEqual(["demand 0", "prefetch 1", "prefetch 2", "evict 0", "evict 1", "demand 4"]);
+  });
+
   test("a cancelled read frees its room", () => {
     const { cache, told, demand } = openCache(20, lruWithPrefetches(key(1, 0)));
     demand(0, 0);
@@ -271,6 +288,7 @@ function runWithRandomTiming(
   const sizeOf = (k: ExpertKey) => shape.expertBytes[Math.floor(k / shape.experts)] as number;
   const inFlight = new Map<ExpertKey, string>();
   const complete = new Set<ExpertKey>();
+  const unused = new Set<number>();
   let pinned = new Set<number>();
   let evictions = 0;
   let cache: ExpertCache;
@@ -294,17 +312,21 @@ function runWithRandomTiming(
     for (const k of inFlight.keys()) used += sizeOf(k);
     expect(used).toBe(cache.usedBytes);
     expect(used).toBeLessThanOrEqual(budgetBytes);
-    expect(cache.count).toBe(complete.size + inFlight.size);
+    const listed = new Set(Array.from({ length: cache.count }, (_, i) => cache.at(i)));
+    expect(listed).toEqual(new Set([...complete, ...inFlight.keys()]));
+    expect(cache.statistics().prefetchesUnused).toBe(unused.size);
   };
   cache = new ExpertCache(shape, budgetBytes, policy, {
     evict(k) {
       expect(complete.delete(k)).toBe(true);
       expect(pinned.has(k)).toBe(false);
+      unused.delete(k);
       evictions++;
     },
     load(k, kind) {
       expect(complete.has(k) || inFlight.has(k)).toBe(false);
       inFlight.set(k, kind);
+      if (kind === "prefetch") unused.add(k);
       check();
     },
   });
@@ -312,8 +334,10 @@ function runWithRandomTiming(
     const k = [...inFlight.keys()][Math.floor(random() * inFlight.size)] as ExpertKey;
     const cancel = inFlight.get(k) === "prefetch" && !pinned.has(k) && random() < 0.2;
     inFlight.delete(k);
-    if (cancel) cache.cancelled(k);
-    else {
+    if (cancel) {
+      unused.delete(k);
+      cache.cancelled(k);
+    } else {
       complete.add(k);
       cache.completed(k);
     }
@@ -324,6 +348,7 @@ function runWithRandomTiming(
     cache.iteration({ phase, iteration, tokens, tokenIds: new Int32Array(tokens), embeddings: undefined });
     for (const stop of stops) {
       pinned = new Set(stop.distinct);
+      for (const k of pinned) unused.delete(k);
       cache.routed(routerEvent(stop));
       if (random() < 0.5) cache.speculate(random() * 30);
       while (cache.awaitingCount > 0) finishOne();

@@ -65,8 +65,10 @@ export class ExpertCache implements Residents {
   #count = 0;
   #usedBytes = 0;
 
-  /** A key is pinned while its number is `#currentPinRound`, so that releasing a layer is one increment. Doubles: a
-   * 32-bit count of layers would wrap after some weeks of serving. */
+  /**
+   * A key is pinned while its number is `#currentPinRound`, so that releasing a layer is one increment. Doubles: a
+   * 32-bit count of layers would wrap after some weeks of serving.
+   */
   readonly #pinRound: Float64Array;
   #currentPinRound = 1;
   /** 1 for a speculative read that no router has chosen yet. */

@@ -44,6 +44,8 @@ export class ExpertStream implements GraphListener {
   readonly #memory: ExpertMemory;
   readonly #shape: ModelShape;
   readonly #event: { -readonly [K in keyof RouterEvent]: RouterEvent[K] };
+  /** Where the router's distributions are copied to. */
+  readonly #probabilities: Float32Array;
   /** Per expert of the running layer: the stop at which it was last seen, to find the distinct ones. */
   readonly #seenAt: Float64Array;
   #stopCount = 0;
@@ -63,6 +65,7 @@ export class ExpertStream implements GraphListener {
     this.#largestExpertBytes = Math.max(...shape.expertBytes);
     this.#seenAt = new Float64Array(shape.experts);
     this.#speculative = new Int32Array(shape.layers * shape.experts);
+    this.#probabilities = new Float32Array(microBatchTokens * shape.experts);
     this.#event = {
       layer: 0,
       tokens: 0,
@@ -70,7 +73,7 @@ export class ExpertStream implements GraphListener {
       weights: new Float32Array(microBatchTokens * shape.expertsUsed),
       distinct: new Int32Array(shape.experts),
       distinctCount: 0,
-      probabilities: options.policy.needs.probabilities ? new Float32Array(microBatchTokens * shape.experts) : undefined,
+      probabilities: undefined,
       nextGate: undefined,
       hidden: undefined,
     };
@@ -198,6 +201,12 @@ export class ExpertStream implements GraphListener {
     event.tokens = stop.tokens;
     event.distinctCount = 0;
     event.nextGate = undefined;
+    event.probabilities = undefined;
+    const probabilities = this.#probabilities;
+    if (stop.hasProbabilities) {
+      stop.readProbabilities(probabilities);
+      event.probabilities = probabilities;
+    }
     const stamp = ++this.#stopCount;
     for (let token = 0; token < stop.tokens; token++) {
       let sum = 0;
@@ -206,7 +215,7 @@ export class ExpertStream implements GraphListener {
         if (!(expert >= 0 && expert < experts)) throw new RouterDecisionError(stop.layer, expert, experts);
         const at = token * expertsUsed + rank;
         event.experts[at] = expert;
-        const weight = stop.hasProbabilities ? stop.probability(token, expert) : 0;
+        const weight = event.probabilities?.[token * experts + expert] ?? 0;
         event.weights[at] = weight;
         sum += weight;
         if (this.#seenAt[expert] !== stamp) {

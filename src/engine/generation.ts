@@ -4,7 +4,7 @@
  * the last call, and what a new prompt shares with them is not computed again.
  */
 import { createSampler, type SamplerOptions, TokenDecoder } from "../llama/index.ts";
-import { ContextFullError } from "./errors.ts";
+import { ContextFullError, GenerationAbortedError } from "./errors.ts";
 import type { Session } from "./session.ts";
 import { StopStrings } from "./stop-strings.ts";
 
@@ -17,7 +17,8 @@ export interface GenerationLimits {
   readonly ignoreEndOfGeneration?: boolean;
 }
 
-export type StopReason = "end" | "stop" | "length";
+/** The model ended, a stop string appeared, a limit was reached, or the caller gave up. */
+export type StopReason = "end" | "stop" | "length" | "aborted";
 
 export interface GenerationEvent {
   /** Text that is certain to belong to the answer; may be empty while a character or a stop string is incomplete. */
@@ -44,7 +45,7 @@ export class GenerationState {
   tokens: number[] = [];
 }
 
-/** Yields an event per token and returns the summary. */
+/** Yields an event per token and returns the summary; of a run that was aborted, the summary of what there was. */
 export function* generate(
   session: Session,
   state: GenerationState,
@@ -58,20 +59,24 @@ export function* generate(
   if (prompt.length >= context.contextSize) throw new ContextFullError(prompt.length, context.contextSize);
   const maxTokens = Math.min(limits.maxTokens ?? Number.POSITIVE_INFINITY, context.contextSize - prompt.length);
   const sampler = createSampler(model, sampling);
+  const stops = new StopStrings(limits.stop ?? []);
+  const tokens: number[] = [];
+  const tokenMs: number[] = [];
+  let cachedTokens = 0;
+  let text = "";
+  let promptMs = 0;
+  let stopReason: StopReason = "length";
+  const summary = (): GenerationSummary => {
+    return { tokens, text, promptTokens: prompt.length, cachedTokens, stopReason, promptMs, tokenMs, seed: sampler.seed };
+  };
   try {
     const start = performance.now();
-    const cachedTokens = reusePrefix(session, state, prompt);
+    cachedTokens = reusePrefix(session, state, prompt);
     const fresh = prompt.subarray(cachedTokens);
     session.feed(fresh, cachedTokens);
     state.tokens = Array.from(prompt);
     sampler.acceptPrompt(prompt);
     const decoder = new TokenDecoder(vocabulary);
-    const stops = new StopStrings(limits.stop ?? []);
-    const tokens: number[] = [];
-    const tokenMs: number[] = [];
-    let text = "";
-    let promptMs = 0;
-    let stopReason: StopReason = "length";
     for (let before = start; tokens.length < maxTokens; ) {
       const token = sampler.sample(context, -1);
       const now = performance.now();
@@ -99,20 +104,16 @@ export function* generate(
     const rest = stopReason === "stop" ? "" : stops.push(decoder.flush()) + stops.flush();
     text += rest;
     if (rest !== "") yield { text: rest, token: -1 };
-    return {
-      tokens,
-      text,
-      promptTokens: prompt.length,
-      cachedTokens,
-      stopReason,
-      promptMs,
-      tokenMs,
-      seed: sampler.seed,
-    };
+    return summary();
   } catch (error) {
     // The session has undone the failed call; what it holds now is what was fed before.
     forgetUnlessFed(session, state);
-    throw error;
+    if (!(error instanceof GenerationAbortedError)) throw error;
+    stopReason = "aborted";
+    const rest = stops.flush();
+    text += rest;
+    if (rest !== "") yield { text: rest, token: -1 };
+    return summary();
   } finally {
     sampler.dispose();
   }

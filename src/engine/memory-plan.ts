@@ -13,10 +13,10 @@ export interface PlanInput {
   readonly sharedEdgeBytes: number;
   /** Resident memory of the process (and of its parent, if that exists for this model alone) without any weights. */
   readonly processBytes: number;
-  /** KV cache and compute buffers. */
-  readonly contextBytes: number;
-  /** Tokens computed at once at most. */
-  readonly microBatchTokens: number;
+  /** KV cache, or the states of recurrent layers. */
+  readonly kvBytes: number;
+  /** Compute and work buffers. */
+  readonly computeBytes: number;
 }
 
 export interface MemoryPlan {
@@ -24,7 +24,8 @@ export interface MemoryPlan {
   readonly budgetBytes: number | undefined;
   readonly processBytes: number;
   readonly denseBytes: number;
-  readonly contextBytes: number;
+  readonly kvBytes: number;
+  readonly computeBytes: number;
   readonly sharedEdgeBytes: number;
   /** For growth of the JavaScript heap and native allocations under way. */
   readonly marginBytes: number;
@@ -47,8 +48,7 @@ export interface MemoryPlan {
 export const MARGIN_BYTES = 24 * 2 ** 20;
 
 export function planMemory(input: PlanInput, budgetBytes: number): MemoryPlan {
-  const fixed = input.processBytes + input.denseBytes + input.contextBytes + MARGIN_BYTES;
-  return finish(input, budgetBytes, budgetBytes - fixed);
+  return finish(input, budgetBytes, budgetBytes - fixedBytes(input));
 }
 
 /** The plan when the experts' part alone is given, whatever the rest takes. */
@@ -56,8 +56,12 @@ export function planExpertMemory(input: PlanInput, expertBudgetBytes: number): M
   return finish(input, undefined, expertBudgetBytes + input.sharedEdgeBytes);
 }
 
+function fixedBytes(input: PlanInput): number {
+  return input.processBytes + input.denseBytes + input.kvBytes + input.computeBytes + MARGIN_BYTES;
+}
+
 function finish(input: PlanInput, budgetBytes: number | undefined, leftBytes: number): MemoryPlan {
-  const { shape, processBytes, denseBytes, contextBytes, sharedEdgeBytes } = input;
+  const { shape, processBytes, denseBytes, kvBytes, computeBytes, sharedEdgeBytes } = input;
   const expertBytesTotal = shape.expertBytes.reduce((sum, bytes) => sum + bytes * shape.experts, 0);
   const fits = leftBytes >= expertBytesTotal;
   const expertBudgetBytes = fits ? expertBytesTotal : Math.max(0, leftBytes - sharedEdgeBytes);
@@ -65,14 +69,14 @@ function finish(input: PlanInput, budgetBytes: number | undefined, leftBytes: nu
     budgetBytes,
     processBytes,
     denseBytes,
-    contextBytes,
+    kvBytes,
+    computeBytes,
     sharedEdgeBytes,
     marginBytes: MARGIN_BYTES,
     expertBudgetBytes,
     expertBytesTotal,
     tokenCycleBytes: tokenCycleBytes(shape),
-    smallestBudgetBytes:
-      processBytes + denseBytes + contextBytes + MARGIN_BYTES + sharedEdgeBytes + smallestBudgetBytes(shape, 1),
+    smallestBudgetBytes: fixedBytes(input) + sharedEdgeBytes + smallestBudgetBytes(shape, 1),
     fits,
     largestMicroBatch: fits ? Number.POSITIVE_INFINITY : largestMicroBatch(shape, expertBudgetBytes),
   };

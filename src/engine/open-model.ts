@@ -43,6 +43,11 @@ export interface OpenModelOptions {
 export interface GenerateOptions extends GenerationLimits, SamplerOptions {
   /** Ends the generation, also inside the prompt. */
   readonly signal?: AbortSignal;
+  /**
+   * What becomes of an aborted generation: rejected with the signal's reason, or resolved with what there was until
+   * then and the stop reason "aborted". @default "reject"
+   */
+  readonly onAbort?: "reject" | "resolve";
 }
 
 export interface GenerationResult {
@@ -161,7 +166,7 @@ export class MoeModel implements AsyncDisposable {
     return this.close();
   }
 
-  #start(prompt: Prompt, { signal, ...options }: GenerateOptions): Generation {
+  #start(prompt: Prompt, { signal, onAbort = "reject", ...options }: GenerateOptions): Generation {
     const { maxTokens, stop, ignoreEndOfGeneration, ...sampling } = options;
     const limits: GenerationLimits = {
       ...(maxTokens === undefined ? {} : { maxTokens }),
@@ -180,7 +185,10 @@ export class MoeModel implements AsyncDisposable {
     const either = signal === undefined ? stopped.signal : AbortSignal.any([signal, stopped.signal]);
     const result = this.#process
       .request<GenerateResult>({ type: "generate", generate: { prompt, sampling, limits } }, onReply, either)
-      .then(toResult)
+      .then((reply) => {
+        if (reply.summary.stopReason === "aborted" && onAbort === "reject") either.throwIfAborted();
+        return toResult(reply);
+      })
       .finally(() => {
         finished = true;
         wake();

@@ -6,6 +6,7 @@
 import fs from "node:fs";
 import { availableParallelism } from "node:os";
 import type { Policy } from "../cache/policy.ts";
+import { smallestBudgetBytes } from "../cache/layer-budget.ts";
 import type { ModelShape } from "../cache/shape.ts";
 import { type GgufFile, type MoeLayout, openGguf, readMoeLayout, toModelShape } from "../gguf/index.ts";
 import { GraphHook, type GraphListener } from "../llama/graph-hook.ts";
@@ -214,6 +215,9 @@ class Opening {
         expertsUsed: this.#shape.expertsUsed,
         opMulMatId: opNumber("MUL_MAT_ID"),
         opMul: opNumber("MUL"),
+        opSoftMax: opNumber("SOFT_MAX"),
+        opUnary: opNumber("UNARY"),
+        opSqrt: opNumber("SQRT"),
       },
       {
         routed: (stop) => (listener() as GraphListener).routed(stop),
@@ -236,7 +240,6 @@ class Opening {
     const threads = options.threads ?? availableParallelism();
     let streaming = budget.kind !== "all" && budget.bytes < allBytes + (budget.kind === "process" ? processBytes : 0);
     for (let attempt = 0; ; attempt++) {
-      const before = processMemory().dataBytes ?? 0;
       const context = createContext(model, {
         contextSize,
         maxSequences: options.maxSequences ?? 1,
@@ -254,8 +257,7 @@ class Opening {
         denseBytes: this.#denseBytes(),
         sharedEdgeBytes: this.#edgeBytes(),
         processBytes,
-        contextBytes: Math.max(0, (processMemory().dataBytes ?? before) - before),
-        microBatchTokens,
+        ...this.#contextBytes(microBatchTokens),
       };
       const plan =
         budget.kind === "experts"
@@ -276,12 +278,24 @@ class Opening {
         throw new BudgetTooSmallError(
           budget.kind === "all" ? 0 : budget.bytes,
           budget.kind === "experts"
-            ? plan.smallestBudgetBytes - plan.processBytes - plan.denseBytes - plan.contextBytes - plan.marginBytes
+            ? smallestBudgetBytes(this.#shape, 1)
             : plan.smallestBudgetBytes,
           "Give it more memory, or use a smaller context or model.",
         );
       microBatchTokens = Math.max(1, plan.largestMicroBatch);
     }
+  }
+
+  /** What the context just made has allocated, as llama.cpp logged it. */
+  #contextBytes(microBatchTokens: number): { kvBytes: number; computeBytes: number } {
+    let kvBytes = 0;
+    let computeBytes = 0;
+    for (const [kind, bytes] of this.#libraries.log.bufferSizes())
+      if (kind === "compute" || kind === "output") computeBytes += bytes;
+      else kvBytes += bytes;
+    // The CPU back end's work buffer comes later and is not announced: the inputs of the largest product as floats.
+    const workBytes = 4 * this.#layout.hiddenSize * microBatchTokens * this.#shape.expertsUsed;
+    return { kvBytes, computeBytes: computeBytes + workBytes };
   }
 
   /** Dense weights in whole pages. */

@@ -8,17 +8,15 @@ export interface ProcessMemory {
   readonly residentBytes: number;
   /** Highest resident set so far; undefined where the system does not say. */
   readonly peakBytes: number | undefined;
-  /** Address space of data: grows with every allocation, touched or not; undefined as above. */
-  readonly dataBytes: number | undefined;
 }
 
 export function processMemory(): ProcessMemory {
   if (process.platform !== "linux")
-    return { residentBytes: process.memoryUsage.rss(), peakBytes: undefined, dataBytes: undefined };
+    return { residentBytes: process.memoryUsage.rss(), peakBytes: undefined };
   const status = fs.readFileSync("/proc/self/status", "latin1");
   const field = (name: string): number => {
     const match = new RegExp(`^${name}:\\s+(\\d+) kB$`, "m").exec(status);
     return match === null ? 0 : Number(match[1]) * 1024;
   };
-  return { residentBytes: field("VmRSS"), peakBytes: field("VmHWM"), dataBytes: field("VmData") };
+  return { residentBytes: field("VmRSS"), peakBytes: field("VmHWM") };
 }

@@ -9,21 +9,26 @@
  */
 import koffi from "koffi";
 import { NativeWords } from "./native-words.ts";
-import { TENSOR_OFFSET } from "./structs.ts";
+import { GgmlType, TENSOR_OFFSET } from "./structs.ts";
 
 /** A router's decision. The object is reused; `expert(token, rank)` reads the graph's memory, valid during the call. */
 export interface RouterStop {
   /** Index into the MoE layers. */
   readonly layer: number;
+  /** 0 in the last layers of a micro-batch of which no token wants logits. */
   readonly tokens: number;
+  /** Experts that a token uses in this layer; some models use more in some layers. */
   readonly expertsUsed: number;
   /** Rank 0 is the best. */
   expert(token: number, rank: number): number;
   /** Replaces a chosen expert before the graph goes on. */
   setExpert(token: number, rank: number, expert: number): void;
-  /** Selection scores over all experts (`ffn_moe_probs`): softmax or sigmoid of the logits, or the logits themselves. */
-  probability(token: number, expert: number): number;
   readonly hasProbabilities: boolean;
+  /**
+   * The router's distribution over all experts, `[tokens][experts]`, rows sum to 1. Where the graph takes a softmax it is
+   * that; sigmoid scores are normalised; routers that choose by raw logits (gpt-oss) get the softmax taken here.
+   */
+  readProbabilities(into: Float32Array): void;
   /** Address of the router's input, `[hidden, tokens]` floats; 0 when the graph has no router product. */
   readonly inputAddress: number;
   /** Address of the tensor struct of the router's weights; 0 as above. */
@@ -48,13 +53,14 @@ export interface GraphListener {
 export interface GraphHookOptions {
   /** MoE layer index by block number, -1 for dense blocks. */
   readonly layerOfBlock: Int32Array;
-  readonly experts: number;
-  readonly expertsUsed: number;
   /** (layer, stage) by the address of the weight tensor's data. */
   readonly stageOfAddress: ReadonlyMap<number, { readonly layer: number; readonly stage: number }>;
   /** Number of the operation MUL_MAT_ID and of MUL in this build, from `ggml_op_name`. */
   readonly opMulMatId: number;
   readonly opMul: number;
+  readonly opSoftMax: number;
+  readonly opUnary: number;
+  readonly opSqrt: number;
 }
 
 /** The router of a layer with experts never showed up, or not under the name llama.cpp gives it. */
@@ -83,6 +89,8 @@ export class GraphHook {
   readonly pointer: bigint;
   /** The first error thrown by a listener or found in the graph; the graph was abandoned there. */
   error: unknown;
+  /** The graph was not computed to its end, by an error or by a listener's wish: its results mean nothing. */
+  abandoned = false;
   /** Questions asked since the start: the cost of the hook is about a microsecond each. */
   asks = 0;
   stops = 0;
@@ -94,6 +102,7 @@ export class GraphHook {
   #stopLayer = -1;
   #routedLayer = -1;
   #multiplyLayer = -1;
+  /** The nodes `ffn_moe_logits` and `ffn_moe_probs` since the last stop, 0 when there were none. */
   #logits = 0;
   #probs = 0;
   readonly #registered: unknown;
@@ -101,7 +110,7 @@ export class GraphHook {
   constructor(options: GraphHookOptions, listener: GraphListener) {
     this.#options = options;
     this.#listener = listener;
-    this.#stop = new MutableStop(this.#words, options.expertsUsed);
+    this.#stop = new MutableStop(this.#words, options);
     const registered = koffi.register(
       (tensor: number, ask: boolean) => (ask ? this.#ask(Number(tensor)) : this.#computed(Number(tensor))),
       "ggml_backend_sched_eval_callback *",
@@ -113,7 +122,11 @@ export class GraphHook {
   /** Before a decode: forgets the previous graph. */
   begin(): void {
     this.error = undefined;
+    this.abandoned = false;
+    this.#stopLayer = -1;
     this.#routedLayer = -1;
+    this.#logits = 0;
+    this.#probs = 0;
   }
 
   dispose(): void {
@@ -128,8 +141,11 @@ export class GraphHook {
     if (words.u32(name) !== PREFIX || words.u32(name + 4) !== MOE) return false;
     const kind = words.u32(name + 8);
     if (kind === TOPK) {
-      this.#stopLayer = this.#layerOf(name + 12);
-      return this.#stopLayer >= 0;
+      const layer = this.#layerOf(name + 12);
+      // grovemoe shows the same choice again for its adjugate experts, without a router product in between.
+      if (layer === this.#routedLayer && this.#logits === 0) return false;
+      this.#stopLayer = layer;
+      return layer >= 0;
     }
     if (kind === LOGI && (words.u32(name + 12) & 0xffff) === (word("ts") & 0xffff) && this.#dashAt(name + 14)) {
       this.#logits = tensor;
@@ -141,7 +157,7 @@ export class GraphHook {
   #askProduct(tensor: number): boolean {
     const weights = this.#words.u64(tensor + TENSOR_OFFSET.src);
     const place = this.#options.stageOfAddress.get(this.#words.u64(weights + TENSOR_OFFSET.data));
-    if (place === undefined || this.error !== undefined) return false;
+    if (place === undefined || this.error !== undefined || this.abandoned) return false;
     try {
       if (place.layer !== this.#routedLayer) throw new RouterNotSeenError(place.layer);
       this.#multiplyLayer = place.layer;
@@ -160,7 +176,7 @@ export class GraphHook {
       const layer = this.#stopLayer;
       this.#stopLayer = -1;
       this.#routedLayer = layer;
-      this.#stop.read(tensor, layer, this.#logits, this.#probs, this.#options);
+      this.#stop.read(tensor, layer, this.#logits, this.#probs);
       return this.#listener.routed(this.#stop);
     } catch (error) {
       this.error ??= error;
@@ -196,9 +212,10 @@ export class GraphHook {
 class MutableStop implements RouterStop {
   layer = 0;
   tokens = 0;
-  readonly expertsUsed: number;
-  hasProbabilities = false;
+  expertsUsed = 0;
+  scoreKind: RouterStop["scoreKind"] = "none";
   inputAddress = 0;
+  inputWidth = 0;
   routerWeights = 0;
   inputNormWeights = 0;
   readonly #words: NativeWords;
@@ -207,30 +224,43 @@ class MutableStop implements RouterStop {
   #probs = 0;
   #probsRowBytes = 0;
 
-  constructor(words: NativeWords, expertsUsed: number) {
+  constructor(words: NativeWords) {
     this.#words = words;
-    this.expertsUsed = expertsUsed;
   }
 
   read(topk: number, layer: number, logits: number, probs: number, options: GraphHookOptions): void {
     const words = this.#words;
     this.layer = layer;
+    this.expertsUsed = words.u64(topk + TENSOR_OFFSET.ne);
     this.tokens = words.u64(topk + TENSOR_OFFSET.ne + 8);
     this.#data = words.u64(topk + TENSOR_OFFSET.data);
     // The node is a view of the first k columns of the full argsort: rows are nb[1] apart, not k * 4.
     this.#rowBytes = words.u64(topk + TENSOR_OFFSET.nb + 8);
-    this.hasProbabilities = probs !== 0;
+    this.scoreKind = "none";
     if (probs !== 0) {
+      const op = words.i32(probs + TENSOR_OFFSET.op);
+      const positive = op === options.opSoftMax || op === options.opUnary || op === options.opSqrt;
+      this.scoreKind = positive ? "positive" : "logits";
       this.#probs = words.u64(probs + TENSOR_OFFSET.data);
       this.#probsRowBytes = words.u64(probs + TENSOR_OFFSET.nb + 8);
     }
     this.inputAddress = 0;
+    this.inputWidth = 0;
     this.routerWeights = 0;
     this.inputNormWeights = 0;
-    if (logits === 0) return;
+    if (logits !== 0 && words.i32(logits + TENSOR_OFFSET.op) === options.opMulMat) this.#readInput(logits, options);
+  }
+
+  #readInput(logits: number, options: GraphHookOptions): void {
+    const words = this.#words;
+    const weights = words.u64(logits + TENSOR_OFFSET.src);
     const input = words.u64(logits + TENSOR_OFFSET.src + 8);
-    this.routerWeights = words.u64(logits + TENSOR_OFFSET.src);
-    if (input === 0 || this.routerWeights === 0) return;
+    const width = words.u64(input + TENSOR_OFFSET.ne);
+    const dense = words.u64(input + TENSOR_OFFSET.nb) === 4 && words.u64(input + TENSOR_OFFSET.nb + 8) === width * 4;
+    if (words.i32(input + TENSOR_OFFSET.type) !== GgmlType.F32 || !dense) return;
+    if (words.u64(input + TENSOR_OFFSET.ne + 8) !== this.tokens) return;
+    this.routerWeights = weights;
+    this.inputWidth = width;
     this.inputAddress = words.u64(input + TENSOR_OFFSET.data);
     if (words.i32(input + TENSOR_OFFSET.op) === options.opMul)
       this.inputNormWeights = words.u64(words.u64(input + TENSOR_OFFSET.src + 8) + TENSOR_OFFSET.data);
@@ -244,8 +274,26 @@ class MutableStop implements RouterStop {
     this.#words.setI32(this.#data + token * this.#rowBytes + rank * 4, expert);
   }
 
-  probability(token: number, expert: number): number {
-    return this.#words.f32(this.#probs + token * this.#probsRowBytes + expert * 4);
+  readProbabilities(into: Float32Array): void {
+    const { experts } = this.#options;
+    for (let token = 0; token < this.tokens; token++) {
+      const row = this.#probs + token * this.#probsRowBytes;
+      const first = token * experts;
+      let largest = Number.NEGATIVE_INFINITY;
+      for (let e = 0; e < experts; e++) {
+        const value = this.#words.f32(row + e * 4);
+        into[first + e] = value;
+        if (value > largest) largest = value;
+      }
+      if (this.#areProbabilities) continue;
+      let sum = 0;
+      for (let e = first; e < first + experts; e++) {
+        const share = this.#areScores ? Math.max(0, into[e]) : Math.exp(into[e] - largest);
+        into[e] = share;
+        sum += share;
+      }
+      for (let e = first; e < first + experts; e++) into[e] = sum > 0 ? into[e] / sum : 1 / experts;
+    }
   }
 }
 

@@ -14,11 +14,18 @@ const CONTINUED = 5; // goes on with the previous line
 /** Enough for the chain "tensor, loader, load" of one failure, and bounded when a server runs for weeks. */
 const KEPT_LINES = 16;
 
+/** Buffers that llama.cpp says it has allocated, bytes by kind ("KV", "RS", "compute", "output"). */
+export type BufferSizes = ReadonlyMap<string, number>;
+
+// "llama_kv_cache:        CPU KV buffer size =     2.00 MiB"; there is no call that tells these sizes.
+const BUFFER_SIZE = /(\w+) buffer size =\s*([\d.]+) MiB/;
+
 export class NativeLog {
   /** Copy to stderr what llama.cpp logs, but for its debug lines (400 for one context). */
   verbose: boolean;
   #lines: string[] = [];
   #level = DEBUG;
+  readonly #buffers = new Map<string, number>();
 
   constructor(verbose: boolean) {
     this.verbose = verbose;
@@ -34,6 +41,12 @@ export class NativeLog {
   /** Forgets what was kept, to collect the lines of one operation. */
   clear(): void {
     this.#lines.length = 0;
+    this.#buffers.clear();
+  }
+
+  /** Sizes of the buffers announced since `clear()`; valid until then. */
+  bufferSizes(): BufferSizes {
+    return this.#buffers;
   }
 
   /** Warnings and errors since `clear()`, oldest first, at most the last 16. */
@@ -45,6 +58,8 @@ export class NativeLog {
     const continued = level === CONTINUED;
     if (!continued) this.#level = level;
     if (this.verbose && this.#level !== DEBUG) process.stderr.write(text);
+    const [, kind, mebibytes] = BUFFER_SIZE.exec(text) ?? [];
+    if (kind !== undefined) this.#buffers.set(kind, (this.#buffers.get(kind) ?? 0) + Math.ceil(Number(mebibytes) * 2 ** 20));
     if (this.#level !== WARN && this.#level !== ERROR) return;
     if (continued && this.#lines.length > 0) {
       this.#lines[this.#lines.length - 1] += text;

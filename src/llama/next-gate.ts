@@ -54,6 +54,7 @@ export class NextGate {
   scores(stop: RouterStop): Float32Array | undefined {
     const next = this.#options.routers[stop.layer + 1];
     if (next === undefined || next.weights === 0 || stop.inputAddress === 0 || stop.tokens === 0) return undefined;
+    if (stop.inputWidth !== this.#options.hiddenSize) return undefined;
     const kept = stop.tokens === 1 ? this.#products[stop.layer] : undefined;
     const product = kept ?? this.#build(stop, next);
     const ran = product.run(stop.inputAddress);
