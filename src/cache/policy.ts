@@ -41,6 +41,8 @@ export interface IterationStart {
 export interface RouterEvent {
   readonly layer: number;
   readonly tokens: number;
+  /** Experts that a token uses in this layer: `shape.expertsUsed`, or less where layers differ. */
+  readonly expertsUsed: number;
   /** Chosen experts, best first, row-major `[tokens][expertsUsed]`. Valid up to `tokens * expertsUsed`. */
   readonly experts: Int32Array;
   /** Mixture weights of the chosen experts, same shape; all zero when the engine could not read them. */

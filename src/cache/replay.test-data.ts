@@ -51,7 +51,8 @@ export function replay(
 }
 
 export function routerEvent(stop: RecordedRouting, nextGate?: Float32Array) {
-  return { ...stop, distinctCount: stop.distinct.length, probabilities: undefined, nextGate, hidden: undefined };
+  const expertsUsed = stop.tokens === 0 ? 0 : stop.experts.length / stop.tokens;
+  return { ...stop, expertsUsed, distinctCount: stop.distinct.length, probabilities: undefined, nextGate, hidden: undefined };
 }
 
 /** One layer's decision from lists of experts, one list per token, with equal weights. */

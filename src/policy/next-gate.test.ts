@@ -14,7 +14,7 @@ function open(budgetBytes: number, options: NextGateOptions = {}, base = lru()) 
   const reads: string[] = [];
   const evicted: number[] = [];
   const pending: ExpertKey[] = [];
-  const cache = new ExpertCache(shape, budgetBytes, nextGate(base, options), {
+  const cache = new ExpertCache(shape, budgetBytes, nextGate(base, { minConfidence: 0.15, ...options }), {
     evict: (key) => void evicted.push(key),
     load(key, kind: LoadKind) {
       reads.push(`${kind} ${key}`);
@@ -60,8 +60,8 @@ describe("next-gate", () => {
   test("width adds ranks", () => {
     const scores = [-3, 1, 0.5, 7, -1, 2];
     const all = ["prefetch 9", "prefetch 11", "prefetch 7"];
-    expect(open(200, { width: 1, minConfidence: 0.2 }).stop(0, [[0, 1]], scores, 100)).toEqual(all);
-    expect(open(200, { minConfidence: 0.2 }).stop(0, [[0, 1]], scores, 100)).toEqual(all.slice(0, 2));
+    expect(open(200, { width: 1, minConfidence: 0.05 }).stop(0, [[0, 1]], scores, 100)).toEqual(all);
+    expect(open(200, { minConfidence: 0.05 }).stop(0, [[0, 1]], scores, 100)).toEqual(all.slice(0, 2));
   });
 
   test("a prompt's tokens vote: first what most of them are likely to choose", () => {
@@ -76,24 +76,35 @@ describe("next-gate", () => {
     expect(reads).toEqual(["prefetch 7", "prefetch 6", "prefetch 8", "prefetch 9"]);
   });
 
-  test("stops reading a rank that keeps being wrong, and starts again when it is right", () => {
-    const { stop, iteration } = open(360);
+  test("stops reading at a margin that keeps being wrong, and starts again when it is right", () => {
     const predicting4And5 = [0, 0, 0, 0, 9, 8];
+    const { stop, iteration } = open(360, { minConfidence: 0.5 }, onDemand());
+    const { stop: fresh } = open(360, { minConfidence: 0.5 }, onDemand());
     const token = (chosen: number[]) => {
       iteration(1);
       stop(0, [[0, 1]], predicting4And5, 0);
       stop(1, [chosen], [], 0);
     };
-    // The first rank is always right, the second never.
+    expect(fresh(0, [[0, 1]], predicting4And5, 100)).toEqual(["prefetch 10", "prefetch 11"]);
+    // The first is always right, the second, with its smaller margin, never.
     for (let i = 0; i < 60; i++) token([4, 0]);
     iteration(1);
-    const { stop: fresh } = open(360);
-    expect(fresh(0, [[0, 1]], predicting4And5, 100)).toEqual(["prefetch 10", "prefetch 11"]);
-    expect(stop(0, [[0, 1]], predicting4And5, 100)).toEqual([]);
-    for (let i = 0; i < 200; i++) token([4, 1]);
+    expect(stop(0, [[0, 1]], predicting4And5, 100)).toEqual(["prefetch 10"]);
+    for (let i = 0; i < 400; i++) token([4, 5]);
     iteration(1);
-    // The prediction now names 2 first: its rank is trusted, the second is not.
-    expect(stop(0, [[0, 1]], [0, 0, 9, 8, 0, 0], 100)).toEqual(["prefetch 8"]);
+    expect(stop(0, [[0, 1]], predicting4And5, 100)).toEqual(["prefetch 10", "prefetch 11"]);
+  });
+
+  test("learns nothing from experts that were resident: they need no reading", () => {
+    const { stop, iteration } = open(360, { minConfidence: 0.5 });
+    stop(1, [[4, 5]], [], 0);
+    for (let i = 0; i < 60; i++) {
+      iteration(1);
+      stop(0, [[0, 1]], [0, 0, 0, 0, 9, 8], 0);
+      stop(1, [[2, 3]], [], 0);
+    }
+    iteration(1);
+    expect(stop(0, [[0, 1]], [9, 8, 0, 0, 0, 0], 100)).toEqual(["prefetch 6", "prefetch 7"]);
   });
 
   test("has nothing to read after the last layer or without scores", () => {

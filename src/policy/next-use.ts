@@ -125,8 +125,8 @@ class NextUse implements Policy {
 
   end(): void {}
 
-  #averageBatch({ tokens, experts: chosen, weights, probabilities }: RouterEvent): void {
-    const { experts, expertsUsed } = this.#shape;
+  #averageBatch({ tokens, expertsUsed, experts: chosen, weights, probabilities }: RouterEvent): void {
+    const { experts } = this.#shape;
     const use = this.#use.fill(0);
     const preference = this.#preference.fill(0);
     const share = 1 / tokens;

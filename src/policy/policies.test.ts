@@ -193,6 +193,7 @@ describe("next-use", () => {
     policy.begin(shape, 3);
     const event = (expert: number, ...probabilities: number[]) => ({
       ...routing(shape, 0, [[expert]]),
+      expertsUsed: 1,
       distinctCount: 1,
       probabilities: Float32Array.from(probabilities),
       nextGate: undefined,
