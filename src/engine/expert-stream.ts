@@ -52,6 +52,8 @@ export class ExpertStream implements GraphListener {
   /** Speculative reads that were not complete when last looked at. */
   readonly #speculative: Int32Array;
   #speculativeCount = 0;
+  /** Per key: 1 for a speculative read that is called off once its last request has landed. */
+  readonly #calledOff: Uint8Array;
   readonly #largestExpertBytes: number;
   #phase: Phase = "prefill";
   #leftAt = 0;
@@ -65,10 +67,12 @@ export class ExpertStream implements GraphListener {
     this.#largestExpertBytes = Math.max(...shape.expertBytes);
     this.#seenAt = new Float64Array(shape.experts);
     this.#speculative = new Int32Array(shape.layers * shape.experts);
+    this.#calledOff = new Uint8Array(shape.layers * shape.experts);
     this.#probabilities = new Float32Array(microBatchTokens * shape.experts);
     this.#event = {
       layer: 0,
       tokens: 0,
+      expertsUsed: 0,
       experts: new Int32Array(microBatchTokens * shape.expertsUsed),
       weights: new Float32Array(microBatchTokens * shape.expertsUsed),
       distinct: new Int32Array(shape.experts),
@@ -95,9 +99,14 @@ export class ExpertStream implements GraphListener {
     this.link.interrupted();
     if (this.#leftAt > 0) this.link.computed(this.#phase, start - this.#leftAt - (this.times.stallMs - this.#stalledSince));
     if (this.#options.aborted()) return false;
+    if (stop.tokens === 0) {
+      // The last layers of a micro-batch without outputs: nothing is chosen, and their products have no rows.
+      this.cache.releaseAll();
+      return true;
+    }
     this.#readDecision(stop);
     this.#poll();
-    this.#dropStale(stop.layer);
+    this.#callOff(stop.layer, false);
     const { nextGate } = this.#options;
     if (nextGate !== undefined) {
       const before = performance.now();
@@ -116,7 +125,7 @@ export class ExpertStream implements GraphListener {
     return true;
   }
 
-  multiply(_layer: number, stage: number): boolean {
+  multiply(layer: number, stage: number): boolean {
     const { demanded, demandedCount } = this.cache;
     const memory = this.#memory;
     if (this.cache.awaitingCount === 0) return false;
@@ -126,11 +135,13 @@ export class ExpertStream implements GraphListener {
       if (this.cache.has(key) && memory.ready(key, stage)) continue;
       const start = performance.now();
       while (!this.cache.has(key)) {
-        // No room yet: speculative reads in flight hold it. Each one that ends may let this one start.
-        memory.waitForAny();
+        // No room yet: speculative reads hold it. Each one that is called off or ends may let this one start.
+        this.#callOff(layer, true);
+        if (!this.cache.has(key) && memory.inFlightBytes === 0) throw new Error("No read in flight holds the room that a layer needs");
+        if (!this.cache.has(key)) memory.waitForAny();
         this.#throwOnFailure();
-        memory.pump(0);
       }
+      memory.pump(0);
       memory.wait(key, stage);
       const now = performance.now();
       this.times.stallMs += now - start;
@@ -173,32 +184,38 @@ export class ExpertStream implements GraphListener {
     this.#memory.pump(this.#memory.inFlightBytes + window);
   }
 
-  /** Speculative reads for a layer that has now decided otherwise: what is not on its way yet need not come. */
-  #dropStale(layer: number): void {
+  /**
+   * Calls off speculative reads for a layer that has now decided otherwise, and with `all` those for other layers too:
+   * what is not on its way yet need not come.
+   */
+  #callOff(layer: number, all: boolean): void {
     let kept = 0;
     for (let i = 0; i < this.#speculativeCount; i++) {
       const key = this.#speculative[i] as ExpertKey;
+      const here = layerOf(this.#shape, key) === layer;
+      const wanted = here && this.#seenAt[key % this.#shape.experts] === this.#stopCount;
+      const unwanted = !wanted && (here || all || this.#calledOff[key] === 1);
+      this.#calledOff[key] = 0;
       if (!this.cache.has(key) || this.cache.isResident(key)) continue;
-      const passed = layerOf(this.#shape, key) === layer;
-      const wanted = passed && this.#seenAt[key % this.#shape.experts] === this.#stopCount;
-      if (passed && !wanted) {
-        const outcome = this.#memory.cancel(key);
-        if (outcome === "done") {
-          this.cache.cancelled(key);
-          continue;
-        }
+      const outcome = unwanted ? this.#memory.cancel(key) : "refused";
+      if (outcome === "done") {
+        this.cache.cancelled(key);
+        continue;
       }
+      // Its room is free only when its last request has landed, so it is asked again at every stop until then.
+      if (outcome === "pending") this.#calledOff[key] = 1;
       this.#speculative[kept++] = key;
     }
     this.#speculativeCount = kept;
   }
 
   #readDecision(stop: RouterStop): void {
-    const { shape } = this.#options;
     const event = this.#event;
-    const { expertsUsed, experts } = shape;
+    const { experts } = this.#shape;
+    const { expertsUsed } = stop;
     event.layer = stop.layer;
     event.tokens = stop.tokens;
+    event.expertsUsed = expertsUsed;
     event.distinctCount = 0;
     event.nextGate = undefined;
     event.probabilities = undefined;

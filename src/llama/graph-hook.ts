@@ -29,8 +29,9 @@ export interface RouterStop {
    * that; sigmoid scores are normalised; routers that choose by raw logits (gpt-oss) get the softmax taken here.
    */
   readProbabilities(into: Float32Array): void;
-  /** Address of the router's input, `[hidden, tokens]` floats; 0 when the graph has no router product. */
+  /** Address of the router's input, `[inputWidth, tokens]` floats without gaps; 0 when the graph has none such. */
   readonly inputAddress: number;
+  readonly inputWidth: number;
   /** Address of the tensor struct of the router's weights; 0 as above. */
   readonly routerWeights: number;
   /** Address of the norm weights that the input was multiplied with; 0 when it was not. */
@@ -55,8 +56,11 @@ export interface GraphHookOptions {
   readonly layerOfBlock: Int32Array;
   /** (layer, stage) by the address of the weight tensor's data. */
   readonly stageOfAddress: ReadonlyMap<number, { readonly layer: number; readonly stage: number }>;
-  /** Number of the operation MUL_MAT_ID and of MUL in this build, from `ggml_op_name`. */
+  /** Experts of a layer. */
+  readonly experts: number;
+  /** Numbers of these operations in this build, from `ggml_op_name`. */
   readonly opMulMatId: number;
+  readonly opMulMat: number;
   readonly opMul: number;
   readonly opSoftMax: number;
   readonly opUnary: number;
@@ -170,13 +174,20 @@ export class GraphHook {
 
   #computed(tensor: number): boolean {
     this.stops++;
-    if (this.error !== undefined) return false;
+    const goOn = this.error === undefined && !this.abandoned && this.#tell(tensor);
+    if (!goOn) this.abandoned = true;
+    return goOn;
+  }
+
+  #tell(tensor: number): boolean {
     try {
       if (this.#stopLayer < 0) return this.#listener.multiplied(this.#multiplyLayer);
       const layer = this.#stopLayer;
       this.#stopLayer = -1;
       this.#routedLayer = layer;
       this.#stop.read(tensor, layer, this.#logits, this.#probs);
+      this.#logits = 0;
+      this.#probs = 0;
       return this.#listener.routed(this.#stop);
     } catch (error) {
       this.error ??= error;
@@ -213,34 +224,39 @@ class MutableStop implements RouterStop {
   layer = 0;
   tokens = 0;
   expertsUsed = 0;
-  scoreKind: RouterStop["scoreKind"] = "none";
+  hasProbabilities = false;
   inputAddress = 0;
   inputWidth = 0;
   routerWeights = 0;
   inputNormWeights = 0;
   readonly #words: NativeWords;
+  readonly #options: GraphHookOptions;
   #data = 0;
   #rowBytes = 0;
   #probs = 0;
   #probsRowBytes = 0;
+  #areProbabilities = false;
+  #areScores = false;
 
-  constructor(words: NativeWords) {
+  constructor(words: NativeWords, options: GraphHookOptions) {
     this.#words = words;
+    this.#options = options;
   }
 
-  read(topk: number, layer: number, logits: number, probs: number, options: GraphHookOptions): void {
+  read(topk: number, layer: number, logits: number, probs: number): void {
     const words = this.#words;
+    const { experts, opSoftMax, opUnary, opSqrt, opMulMat } = this.#options;
     this.layer = layer;
     this.expertsUsed = words.u64(topk + TENSOR_OFFSET.ne);
     this.tokens = words.u64(topk + TENSOR_OFFSET.ne + 8);
     this.#data = words.u64(topk + TENSOR_OFFSET.data);
     // The node is a view of the first k columns of the full argsort: rows are nb[1] apart, not k * 4.
     this.#rowBytes = words.u64(topk + TENSOR_OFFSET.nb + 8);
-    this.scoreKind = "none";
-    if (probs !== 0) {
+    this.hasProbabilities = probs !== 0 && words.u64(probs + TENSOR_OFFSET.ne) === experts;
+    if (this.hasProbabilities) {
       const op = words.i32(probs + TENSOR_OFFSET.op);
-      const positive = op === options.opSoftMax || op === options.opUnary || op === options.opSqrt;
-      this.scoreKind = positive ? "positive" : "logits";
+      this.#areProbabilities = op === opSoftMax;
+      this.#areScores = op === opUnary || op === opSqrt;
       this.#probs = words.u64(probs + TENSOR_OFFSET.data);
       this.#probsRowBytes = words.u64(probs + TENSOR_OFFSET.nb + 8);
     }
@@ -248,10 +264,10 @@ class MutableStop implements RouterStop {
     this.inputWidth = 0;
     this.routerWeights = 0;
     this.inputNormWeights = 0;
-    if (logits !== 0 && words.i32(logits + TENSOR_OFFSET.op) === options.opMulMat) this.#readInput(logits, options);
+    if (logits !== 0 && words.i32(logits + TENSOR_OFFSET.op) === opMulMat) this.#readInput(logits);
   }
 
-  #readInput(logits: number, options: GraphHookOptions): void {
+  #readInput(logits: number): void {
     const words = this.#words;
     const weights = words.u64(logits + TENSOR_OFFSET.src);
     const input = words.u64(logits + TENSOR_OFFSET.src + 8);
@@ -262,7 +278,7 @@ class MutableStop implements RouterStop {
     this.routerWeights = weights;
     this.inputWidth = width;
     this.inputAddress = words.u64(input + TENSOR_OFFSET.data);
-    if (words.i32(input + TENSOR_OFFSET.op) === options.opMul)
+    if (words.i32(input + TENSOR_OFFSET.op) === this.#options.opMul)
       this.inputNormWeights = words.u64(words.u64(input + TENSOR_OFFSET.src + 8) + TENSOR_OFFSET.data);
   }
 

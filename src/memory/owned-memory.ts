@@ -22,6 +22,8 @@ export interface OwnedMemoryOptions extends ExpertPlaces {
   readonly budgetBytes: number;
   /** Move pages from victims to newcomers. @default true; false frees and faults them (old kernels, comparison) */
   readonly recycle?: boolean;
+  /** Mappings that the kernel allows this process. @default vm.max_map_count */
+  readonly mappingLimit?: number;
 }
 
 /** What `#loading` holds per key. */
@@ -31,9 +33,20 @@ const CANCELLED = 2;
 
 /** Pages of evicted experts, waiting for a new owner. */
 interface Donor {
-  address: number;
-  bytes: number;
+  /** (key, stage) whose own pages these are. */
+  readonly at: number;
+  /** Offset from the first of them. */
+  readonly from: number;
+  readonly address: number;
+  readonly bytes: number;
 }
+
+/**
+ * Share of the kernel's limit of mappings (vm.max_map_count, 65,530) that moved pages may take: each slice that gave or
+ * got pages is a mapping of its own and cuts the one around it in two. Without mappings left, malloc fails.
+ */
+const MAPPING_SHARE = 0.7;
+const MAPPINGS_PER_SLICE = 2;
 
 export class OwnedMemory implements ExpertMemory {
   readonly kind = "owned" as const;
@@ -55,6 +68,10 @@ export class OwnedMemory implements ExpertMemory {
    * move; 0: not known yet, all of them. A partial move leaves a border that stays until a whole move replaces it.
    */
   readonly #movable: Float64Array;
+  /** Per (key, stage): 1 once its pages are a mapping of their own. */
+  readonly #split: Uint8Array;
+  #splitCount = 0;
+  readonly #splitLimit: number;
   readonly #loading: Uint8Array;
   readonly #demanded: Int32Array;
   #demandedCount = 0;
@@ -78,6 +95,8 @@ export class OwnedMemory implements ExpertMemory {
     this.#pending = new Uint16Array(keys * this.stages);
     this.#submitted = new Uint16Array(keys * this.stages);
     this.#movable = new Float64Array(keys * this.stages);
+    this.#split = new Uint8Array(keys * this.stages);
+    this.#splitLimit = ((options.mappingLimit ?? mappingLimit()) * MAPPING_SHARE) / MAPPINGS_PER_SLICE;
     this.#loading = new Uint8Array(keys);
     this.#demanded = new Int32Array(keys);
     this.#speculative = new Int32Array(keys);
@@ -96,14 +115,17 @@ export class OwnedMemory implements ExpertMemory {
       this.#pending[at] = Math.ceil((cover.end - cover.start) / REQUEST_BYTES);
       this.#submitted[at] = 0;
       const ownBytes = own.end - own.start;
-      const moved = this.#takePages(this.#places.files[file].base + own.start, ownBytes);
+      const moved = this.#takePages(at, this.#places.files[file].base + own.start, ownBytes);
       // Without a donor fresh pages appear in the mappings that are there, so an old border stays where it is.
       if (moved > 0) this.#movable[at] = moved;
       else if (this.#movable[at] === 0) this.#movable[at] = ownBytes;
       this.#heldBytes += ownBytes - moved;
     }
     // Donors of another size than what is loaded (mixed quantisations) would otherwise add up beside the experts.
-    while (this.#heldBytes > this.#budgetBytes && this.#donors.length > 0) this.#free(this.#donors.pop() as Donor);
+    for (let donor: Donor | undefined; this.#heldBytes > this.#budgetBytes; this.#free(donor.address, donor.bytes)) {
+      donor = this.#donors.pop();
+      if (donor === undefined) break;
+    }
     if (kind === "demand") this.#demanded[this.#demandedCount++] = key;
     else this.#enqueueSpeculative(key);
   }
@@ -114,15 +136,19 @@ export class OwnedMemory implements ExpertMemory {
   }
 
   cancel(key: ExpertKey): "done" | "pending" | "refused" {
-    if (!this.#removeSpeculative(key) && this.#loading[key] !== CANCELLED) return "refused";
+    const cancelled = this.#loading[key] === CANCELLED;
+    if (!this.#removeSpeculative(key) && !cancelled) return "refused";
     let inFlight = 0;
+    let calledOff = 0;
     for (let stage = 0; stage < this.stages; stage++) {
       const at = key * this.stages + stage;
       const unsubmitted = this.#requests(key, stage) - this.#submitted[at];
       this.#pending[at] -= unsubmitted;
       this.#submitted[at] += unsubmitted;
+      calledOff += unsubmitted;
       inFlight += this.#pending[at];
     }
+    if (calledOff === 0 && !cancelled) return "refused";
     if (inFlight > 0) {
       this.#loading[key] = CANCELLED;
       return "pending";
@@ -141,18 +167,24 @@ export class OwnedMemory implements ExpertMemory {
       const address = this.#places.files[file].base + own.start;
       const bytes = own.end - own.start;
       if (bytes === 0) continue;
-      const movable = this.recycling ? this.#movable[key * this.stages + stage] : 0;
-      if (movable > 0) this.#donors.push({ address, bytes: movable });
-      if (movable < bytes) this.#free({ address: address + movable, bytes: bytes - movable });
+      const at = key * this.stages + stage;
+      const movable = this.recycling ? this.#movable[at] : 0;
+      if (movable > 0) this.#donors.push({ at, from: 0, address, bytes: movable });
+      if (movable < bytes) this.#free(address + movable, bytes - movable);
     }
   }
 
   pump(speculativeBytes: number): void {
-    // Stage by stage over all demanded experts: the first matrix product needs the first stage of each of them.
-    for (let stage = 0; stage < this.stages; stage++)
-      for (let i = 0; i < this.#demandedCount; i++)
-        do if (this.#reads.free === 0) this.#reads.reap(1);
-        while (this.#submitNext(this.#demanded[i] as ExpertKey, stage));
+    // Reaping on the way can complete an expert, which lets the cache demand more of them: they are the next round.
+    for (let from = 0; from < this.#demandedCount; ) {
+      const to = this.#demandedCount;
+      // Stage by stage over all demanded experts: the first matrix product needs the first stage of each of them.
+      for (let stage = 0; stage < this.stages; stage++)
+        for (let i = from; i < to; i++)
+          do if (this.#reads.free === 0) this.#reads.reap(1);
+          while (this.#submitNext(this.#demanded[i] as ExpertKey, stage));
+      from = to;
+    }
     this.#demandedCount = 0;
     while (this.#speculativeCount > 0 && this.inFlightBytes < speculativeBytes && this.#reads.free > 0) {
       const key = this.#speculative[this.#speculativeHead] as ExpertKey;
@@ -172,7 +204,11 @@ export class OwnedMemory implements ExpertMemory {
 
   wait(key: ExpertKey, stage: number): void {
     const at = key * this.stages + stage;
-    while (this.#pending[at] > 0 && this.failure === undefined) this.#reads.reap(1);
+    while (this.#pending[at] > 0 && this.failure === undefined) {
+      // It may have found room only just now, and then nothing of it is submitted yet.
+      if (this.#reads.inFlight === 0) this.pump(0);
+      this.#reads.reap(1);
+    }
   }
 
   waitForAny(): void {
@@ -245,32 +281,62 @@ export class OwnedMemory implements ExpertMemory {
     return true;
   }
 
-  /** Fills [address, address + bytes) with pages of an evicted expert as far as one donor reaches; returns those bytes. */
-  #takePages(address: number, bytes: number): number {
+  /**
+   * Fills the own pages of a slice, [address, address + bytes), with pages of an evicted expert as far as one donor
+   * reaches; returns those bytes, counted from the first.
+   */
+  #takePages(at: number, address: number, bytes: number): number {
     if (bytes === 0) return 0;
-    const donor = this.recycling ? this.#bestDonor(bytes) : undefined;
-    if (donor === undefined) {
-      this.counters.freshBytes += bytes;
-      return 0;
-    }
-    const moved = Math.min(bytes, donor.bytes);
-    if (!movePages(donor.address, address, moved)) {
-      this.recycling = false;
-      this.#free(donor);
-      this.counters.freshBytes += bytes;
-      return 0;
-    }
+    const kept = this.#withdraw(at);
+    const donor = kept > 0 || !this.recycling ? undefined : this.#bestDonor(bytes);
+    const moved = donor === undefined ? kept : this.#move(donor, at, address, bytes);
     this.counters.recycledBytes += moved;
     this.counters.freshBytes += bytes - moved;
-    const rest = donor.bytes - moved;
-    if (rest >= SMALLEST_DONOR_BYTES) this.#donors.push({ address: donor.address + moved, bytes: rest });
-    else if (rest > 0) this.#free({ address: donor.address + moved, bytes: rest });
     return moved;
   }
 
-  #free(pages: Donor): void {
-    adviseMemory(pages.address, pages.bytes, MADV_DONTNEED);
-    this.#heldBytes -= pages.bytes;
+  /**
+   * A slice whose pages wait for a new owner is loaded again: the waiting ones are in its place, so they stay there and
+   * nobody else may take them. Returns the bytes from its first page on that are there.
+   */
+  #withdraw(at: number): number {
+    let kept = 0;
+    for (let i = this.#donors.length - 1; i >= 0; i--) {
+      const donor = this.#donors[i];
+      if (donor.at !== at) continue;
+      this.#removeDonor(i);
+      if (donor.from === 0) kept = donor.bytes;
+      else this.#free(donor.address, donor.bytes);
+    }
+    return kept;
+  }
+
+  #move(donor: Donor, at: number, address: number, bytes: number): number {
+    const moved = Math.min(bytes, donor.bytes);
+    const rest = donor.bytes - moved;
+    if (!this.#mayMove(donor.at, at) || !movePages(donor.address, address, moved)) {
+      this.#free(donor.address, donor.bytes);
+      return 0;
+    }
+    if (rest > 0) this.#movable[donor.at] = Math.min(this.#movable[donor.at], donor.from + moved);
+    if (rest >= SMALLEST_DONOR_BYTES)
+      this.#donors.push({ at: donor.at, from: donor.from + moved, address: donor.address + moved, bytes: rest });
+    else if (rest > 0) this.#free(donor.address + moved, rest);
+    return moved;
+  }
+
+  #mayMove(from: number, to: number): boolean {
+    const more = (this.#split[from] === 0 ? 1 : 0) + (this.#split[to] === 0 ? 1 : 0);
+    if (this.#splitCount + more > this.#splitLimit) return false;
+    this.#splitCount += more;
+    this.#split[from] = 1;
+    this.#split[to] = 1;
+    return true;
+  }
+
+  #free(address: number, bytes: number): void {
+    adviseMemory(address, bytes, MADV_DONTNEED);
+    this.#heldBytes -= bytes;
   }
 
   /** The smallest donor that covers `bytes` up to a page, else the largest; removed from the list. */
@@ -284,9 +350,13 @@ export class OwnedMemory implements ExpertMemory {
       if (best < 0 || (covers && (!bestCovers || size < bestSize)) || (!covers && !bestCovers && size > bestSize)) best = i;
     }
     if (best < 0) return undefined;
-    const donor = this.#donors[best];
+    return this.#removeDonor(best);
+  }
+
+  #removeDonor(index: number): Donor {
+    const donor = this.#donors[index];
     const last = this.#donors.pop() as Donor;
-    if (best < this.#donors.length) this.#donors[best] = last;
+    if (index < this.#donors.length) this.#donors[index] = last;
     return donor;
   }
 

@@ -82,7 +82,7 @@ describe("next-gate", () => {
     const { stop: fresh } = open(360, { minConfidence: 0.5 }, onDemand());
     const token = (chosen: number[]) => {
       iteration(1);
-      stop(0, [[0, 1]], predicting4And5, 0);
+      stop(0, [[0, 1]], predicting4And5, 1);
       stop(1, [chosen], [], 0);
     };
     expect(fresh(0, [[0, 1]], predicting4And5, 100)).toEqual(["prefetch 10", "prefetch 11"]);
@@ -100,7 +100,7 @@ describe("next-gate", () => {
     stop(1, [[4, 5]], [], 0);
     for (let i = 0; i < 60; i++) {
       iteration(1);
-      stop(0, [[0, 1]], [0, 0, 0, 0, 9, 8], 0);
+      stop(0, [[0, 1]], [0, 0, 0, 0, 9, 8], 1);
       stop(1, [[2, 3]], [], 0);
     }
     iteration(1);
