@@ -64,16 +64,22 @@ describe("next-gate", () => {
     expect(open(200, { minConfidence: 0.05 }).stop(0, [[0, 1]], scores, 100)).toEqual(all.slice(0, 2));
   });
 
-  test("a prompt's tokens vote: first what most of them are likely to choose", () => {
+  test("a long prompt's tokens vote: first what most of them are likely to choose", () => {
+    const { stop, iteration } = open(300);
+    const rows = [
+      [9, 8, 0, 0, 0, 0], // 0 and 1
+      [0, 8, 9, 0, 0, 0], // 2 and 1
+      [0, 8, 0, 9, 0, 0], // 3 and 1
+    ];
+    iteration(60);
+    const scores = Array.from({ length: 60 }, (_, i) => rows[i % 3]).flat();
+    expect(stop(0, Array(60).fill([0, 1]), scores, 100)).toEqual(["prefetch 7", "prefetch 6", "prefetch 8", "prefetch 9"]);
+  });
+
+  test("a short prompt reads nothing ahead", () => {
     const { stop, iteration } = open(300);
     iteration(3);
-    const scores = [
-      ...[9, 8, 0, 0, 0, 0], // 0 and 1
-      ...[0, 8, 9, 0, 0, 0], // 2 and 1
-      ...[0, 8, 0, 9, 0, 0], // 3 and 1
-    ];
-    const reads = stop(0, Array(3).fill([0, 1]), scores, 100);
-    expect(reads).toEqual(["prefetch 7", "prefetch 6", "prefetch 8", "prefetch 9"]);
+    expect(stop(0, Array(3).fill([0, 1]), Array(3).fill([9, 8, 0, 0, 0, 0]).flat(), 100)).toEqual([]);
   });
 
   test("stops reading at a margin that keeps being wrong, and starts again when it is right", () => {
