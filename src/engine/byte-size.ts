@@ -2,8 +2,8 @@
  * Sizes as people write them ("6GiB", "50%", "auto") turned into a budget in bytes. "auto" looks once at what the
  * machine or the cgroup has left; nothing is resized under way.
  */
-import fs from "node:fs";
 import { openGguf, readMoeLayout } from "../gguf/index.ts";
+import { memoryLimits } from "./memory-limits.ts";
 import type { MemoryBudget } from "./options.ts";
 
 export type MemoryOption = string | number;
@@ -70,38 +70,7 @@ const AUTO_MARGIN = 0.1;
 
 /** What this process may use: the cgroup's limit or MemAvailable, whichever is less, minus a margin. */
 export function automaticBudget(): number {
-  const limits = [memAvailableBytes(), ...cgroupHeadroom()].filter((bytes) => bytes !== undefined);
+  const { availableBytes, cgroup } = memoryLimits();
+  const limits = [availableBytes, cgroup?.limitBytes].filter((bytes) => bytes !== undefined);
   return Math.floor(Math.min(...limits) * (1 - AUTO_MARGIN));
-}
-
-function memAvailableBytes(): number | undefined {
-  const text = readText("/proc/meminfo");
-  const match = text === undefined ? null : /^MemAvailable:\s+(\d+) kB$/m.exec(text);
-  return match === null ? undefined : Number(match[1]) * 1024;
-}
-
-/** Limits of the cgroups (v1 and v2) this process is in; "max" and v1's huge default are no limits. */
-function cgroupHeadroom(): number[] {
-  const found: number[] = [];
-  for (const line of (readText("/proc/self/cgroup") ?? "").split("\n")) {
-    const [, controllers, group] = line.split(":");
-    if (group === undefined) continue;
-    const file =
-      controllers === ""
-        ? `/sys/fs/cgroup${group}/memory.max`
-        : controllers === "memory"
-          ? `/sys/fs/cgroup/memory${group}/memory.limit_in_bytes`
-          : undefined;
-    const limit = Number(file === undefined ? Number.NaN : readText(file)?.trim());
-    if (Number.isFinite(limit) && limit < 2 ** 60) found.push(limit);
-  }
-  return found;
-}
-
-function readText(path: string): string | undefined {
-  try {
-    return fs.readFileSync(path, "utf8");
-  } catch {
-    return undefined;
-  }
 }

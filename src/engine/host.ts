@@ -65,6 +65,7 @@ function open(id: number, request: OpenRequest): ModelInfo {
     load: opened.load,
     notes: opened.notes,
     threads: request.threads ?? availableParallelism(),
+    llamaVersion: model.libraries.version,
   };
 }
 

@@ -48,23 +48,30 @@ export interface MemoryPlan {
 export const MARGIN_BYTES = 24 * 2 ** 20;
 
 export function planMemory(input: PlanInput, budgetBytes: number): MemoryPlan {
-  return finish(input, budgetBytes, budgetBytes - fixedBytes(input));
+  const leftBytes = budgetBytes - fixedBytes(input);
+  return finish(input, budgetBytes, leftBytes, Math.max(0, leftBytes - input.sharedEdgeBytes));
 }
 
 /** The plan when the experts' part alone is given, whatever the rest takes. */
 export function planExpertMemory(input: PlanInput, expertBudgetBytes: number): MemoryPlan {
-  return finish(input, undefined, expertBudgetBytes + input.sharedEdgeBytes);
+  return finish(input, undefined, expertBudgetBytes, expertBudgetBytes);
 }
 
 function fixedBytes(input: PlanInput): number {
   return input.processBytes + input.denseBytes + input.kvBytes + input.computeBytes + MARGIN_BYTES;
 }
 
-function finish(input: PlanInput, budgetBytes: number | undefined, leftBytes: number): MemoryPlan {
+/** `residentBytes` is there for all experts together, `streamedBytes` for those that are held when not all are. */
+function finish(
+  input: PlanInput,
+  budgetBytes: number | undefined,
+  residentBytes: number,
+  streamedBytes: number,
+): MemoryPlan {
   const { shape, processBytes, denseBytes, kvBytes, computeBytes, sharedEdgeBytes } = input;
   const expertBytesTotal = shape.expertBytes.reduce((sum, bytes) => sum + bytes * shape.experts, 0);
-  const fits = leftBytes >= expertBytesTotal;
-  const expertBudgetBytes = fits ? expertBytesTotal : Math.max(0, leftBytes - sharedEdgeBytes);
+  const fits = residentBytes >= expertBytesTotal;
+  const expertBudgetBytes = fits ? expertBytesTotal : streamedBytes;
   return {
     budgetBytes,
     processBytes,

@@ -87,7 +87,7 @@ class Opening {
 
     const dense = createDenseReader(files, this.#residentRanges(streaming));
     let memory: ExpertMemory | undefined;
-    const opened = openFiles(
+    const opened = (this.#options.openFiles ?? openFiles)(
       this.#paths,
       (tag, bytes, error) => {
         if (tag < 0) dense.finished(tag, bytes, error);

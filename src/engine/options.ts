@@ -1,5 +1,6 @@
 /** What can be said when a model is opened, with the defaults. Sizes are bytes here; parsing "6GiB" is the command line's. */
 import type { Policy } from "../cache/policy.ts";
+import type { openFiles } from "../memory/open-files.ts";
 
 export const DEFAULT_POLICY = "next-use+next-gate";
 
@@ -32,6 +33,8 @@ export interface SessionOptions {
   readonly io?: "auto" | "direct" | "pread";
   /** Move pages from evicted to new experts instead of freeing them. @default true */
   readonly recyclePages?: boolean;
+  /** Opens and reads the files; the seam where tests put faults and slow disks. @default openFiles of `memory/` */
+  readonly openFiles?: typeof openFiles;
   /** Bytes that another process holds for this one (its parent), part of the budget. @default 0 */
   readonly reservedBytes?: number;
   /** Turns non-zero when a running call is to be given up: address of a byte. @default none */

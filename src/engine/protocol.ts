@@ -42,6 +42,8 @@ export interface ModelInfo {
   /** Downgrades and warnings, one sentence each. */
   readonly notes: readonly string[];
   readonly threads: number;
+  /** What the llama.cpp libraries call themselves. */
+  readonly llamaVersion: string;
 }
 
 export type Prompt =

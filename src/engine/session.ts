@@ -103,7 +103,8 @@ export class Session implements Disposable {
 
   /**
    * Appends tokens to a sequence whose next position is `position`, in micro-batches, and returns the logits of the
-   * last one (valid until the next call). On any error the sequence is back where it was.
+   * last one (valid until the next call). On any error the sequence is back where it was; recurrent and hybrid models
+   * cannot go back, so theirs is empty then.
    * @throws GenerationAbortedError, ExpertReadError, ModelChangedError, ContextFullError, DecodeError
    */
   feed(tokens: readonly number[] | Int32Array, position: number, sequence = 0): Float32Array {
@@ -120,7 +121,7 @@ export class Session implements Disposable {
         this.#compute(batch, phase, Int32Array.from(tokens.slice(from, to)));
       }
     } catch (error) {
-      this.context.removePositions(sequence, position);
+      if (!this.context.removePositions(sequence, position)) this.context.removePositions(sequence);
       throw error;
     }
     return this.context.logits(-1);
@@ -179,6 +180,8 @@ export class Session implements Disposable {
     streaming?.stream.finished();
     if (this.#abort !== undefined && this.#abort[0] !== 0) throw new GenerationAbortedError();
     if (streaming?.hook.error !== undefined) throw this.#explain(streaming.hook.error);
+    // The byte may have been cleared since the stream saw it.
+    if (streaming?.hook.abandoned === true) throw new GenerationAbortedError();
     if (result.status === "ok") return;
     if (result.status === "aborted") throw new GenerationAbortedError();
     if (result.status === "no-slot") throw new ContextFullError(batch.length, this.context.contextSize);

@@ -64,8 +64,8 @@ export interface MoeLayout {
   /** Bytes of all streamed tensors. */
   readonly expertBytesTotal: number;
   /**
-   * Expert weights of blocks for multi-token prediction. llama.cpp skips those blocks unless asked (`load_mtp`), so
-   * these bytes are neither dense nor streamed.
+   * Weights of blocks for multi-token prediction. llama.cpp skips those blocks unless asked (`load_mtp`) and unmaps
+   * their part of the file, so these bytes are neither dense nor streamed: there may be no memory to read them into.
    */
   readonly unusedBytes: number;
   /** Where the dense tensors lie, by shard and offset, neighbours merged (padding between them included). */
@@ -75,6 +75,7 @@ export interface MoeLayout {
 const EXPERT_WEIGHT = /^blk\.(\d{1,4})\.ffn_(gate|up|down|gate_up)_exps\.weight$/;
 /** Mixtral files from before April 2024 had one tensor per expert; llama.cpp no longer loads them. */
 const OLD_EXPERT_WEIGHT = /^blk\.\d+\.ffn_(gate|up|down)\.\d+\.weight$/;
+const BLOCK = /^blk\.(\d{1,4})\./;
 const ROLES: readonly ExpertRole[] = ["gate", "up", "gate_up", "down"];
 
 /**
@@ -118,7 +119,7 @@ export function readMoeLayout(gguf: GgufFile): MoeLayout {
 
   const moeLayers: MoeLayer[] = [];
   const expertTensors = new Set<GgufTensor>();
-  let unusedBytes = 0;
+  const unusedTensors = new Set(gguf.tensors.filter(({ name }) => Number(BLOCK.exec(name)?.[1] ?? -1) >= mainBlocks));
   for (const block of [...byBlock.keys()].sort((a, b) => a - b)) {
     const infos = byBlock.get(block)!;
     for (const { tensor } of infos) expertTensors.add(tensor);
@@ -127,10 +128,7 @@ export function readMoeLayout(gguf: GgufFile): MoeLayout {
         `${infos[0].tensor.name} belongs to a block that the model does not have (block_count is ${blockCount})`,
         "Download or convert the file again.",
       );
-    if (block >= mainBlocks) {
-      unusedBytes += infos.reduce((sum, { tensor }) => sum + tensor.bytes, 0);
-      continue;
-    }
+    if (block >= mainBlocks) continue;
     const expertsUsed = usedPerBlock[block];
     if (!Number.isInteger(expertsUsed) || expertsUsed < 1 || expertsUsed > experts)
       throw unsupported(
@@ -145,7 +143,8 @@ export function readMoeLayout(gguf: GgufFile): MoeLayout {
       "Open the model that it drafts for.",
     );
 
-  const dense = gguf.tensors.filter((tensor) => !expertTensors.has(tensor));
+  const notDense = new Set([...expertTensors, ...unusedTensors]);
+  const dense = gguf.tensors.filter((tensor) => !notDense.has(tensor));
   return {
     architecture,
     blockCount,
@@ -156,8 +155,8 @@ export function readMoeLayout(gguf: GgufFile): MoeLayout {
     tokenCycleBytes: sum(moeLayers.map((layer) => layer.expertsUsed * layer.expertBytes)),
     denseBytes: sum(dense.map(({ bytes }) => bytes)),
     expertBytesTotal: sum(moeLayers.map((layer) => layer.experts * layer.expertBytes)),
-    unusedBytes,
-    denseRanges: mergedRanges(gguf.tensors, expertTensors),
+    unusedBytes: sum([...unusedTensors].map(({ bytes }) => bytes)),
+    denseRanges: mergedRanges(gguf.tensors, notDense),
   };
 }
 
@@ -215,15 +214,15 @@ function boundedNumber(gguf: GgufFile, key: string, min: number, max: number): n
   return value;
 }
 
-/** Dense tensors that follow one another in a file become one range; an expert tensor between them ends it. */
-function mergedRanges(tensors: readonly GgufTensor[], experts: ReadonlySet<GgufTensor>): DenseRange[] {
+/** Dense tensors that follow one another in a file become one range; any other tensor between them ends it. */
+function mergedRanges(tensors: readonly GgufTensor[], others: ReadonlySet<GgufTensor>): DenseRange[] {
   const ranges: DenseRange[] = [];
   let open = false;
   for (const tensor of tensors) {
     if (tensor.bytes === 0) continue;
     const { shard, offset, bytes } = tensor;
     const last = ranges.at(-1);
-    if (experts.has(tensor)) open = false;
+    if (others.has(tensor)) open = false;
     else if (open && last !== undefined && last.shard === shard)
       ranges[ranges.length - 1] = { ...last, bytes: offset + bytes - last.offset };
     else {

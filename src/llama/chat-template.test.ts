@@ -66,14 +66,14 @@ describe("ChatTemplate", () => {
     const source = "{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}";
     const refused = () => render(source, [{ role: "system", content: "" }]);
     expect(refused).toThrow(ChatTemplateError);
-    expect(refused).toThrow(/refuses these messages \(System role not supported\).*--raw.*--chat-template FILE/);
+    expect(refused).toThrow(/refuses these messages \(System role not supported\).*--raw.*--chat-template-file FILE/);
     expect(render(source, [user("a")])).toBe("");
   });
 
   it("fails by name on templates that are missing, broken or beyond the renderer", () => {
     using other = loadDemoModel();
     const bare = Object.assign(Object.create(other), { chatTemplate: undefined }) as typeof other;
-    expect(() => chatTemplate(bare)).toThrow(/no chat template.*--chat-template FILE/);
+    expect(() => chatTemplate(bare)).toThrow(/no chat template.*--chat-template-file FILE/);
     expect(() => chatTemplate(model, "{% if %}")).toThrow(/does not parse/);
     expect(() => render("{{ messages | no_such_filter }}", [])).toThrow(/does not render/);
     expect(() => render("{{ messages | no_such_filter }}", [])).toThrow(ChatTemplateError);

@@ -3,6 +3,13 @@
  * says what to do next. Status codes of a running decode are not errors; see `DecodeResult` in `context.ts`.
  */
 
+const ADVICE: Readonly<Record<string, string>> = {
+  win32: "On Windows use WSL 2.",
+  // The last @node-llama-cpp/mac-* release, 3.21.1, holds llama.cpp 0.4.0, whose structs differ from 0.5.0's.
+  darwin: "No npm package holds this llama.cpp for macOS; use a Linux virtual machine or container.",
+  "linux (musl)": "Use a distribution with glibc, such as Debian or Ubuntu, or a container with one.",
+};
+
 /** No prebuilt llama.cpp exists for this operating system and processor. */
 export class UnsupportedPlatformError extends Error {
   override readonly name = "UnsupportedPlatformError";
@@ -11,8 +18,8 @@ export class UnsupportedPlatformError extends Error {
     readonly arch: string,
   ) {
     super(
-      `warmset has no llama.cpp libraries for ${platform} ${arch}; it runs on Linux (x64, arm64, glibc) and macOS (arm64, x64)` +
-        (platform === "win32" ? ". On Windows use WSL 2." : "."),
+      `warmset has no llama.cpp libraries for ${platform} ${arch}; it runs on Linux with glibc, on x64 and arm64. ` +
+        (ADVICE[platform] ?? "Use such a system, or a container with one."),
     );
   }
 }
@@ -114,7 +121,7 @@ export class ChatTemplateError extends Error {
     options?: ErrorOptions,
   ) {
     super(
-      `${reason}. Use --raw to send the prompt as it is, or --chat-template FILE to give a Jinja template.`,
+      `${reason}. Use --raw to send the prompt as it is, or --chat-template-file FILE to give a Jinja template.`,
       options,
     );
   }

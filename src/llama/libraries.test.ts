@@ -13,16 +13,15 @@ import {
 } from "./libraries.ts";
 
 describe("platformPackage", () => {
-  it("knows the four platforms", () => {
+  it("knows the two platforms", () => {
     expect(platformPackage("linux", "x64")).toBe("@node-llama-cpp/linux-x64");
     expect(platformPackage("linux", "arm64")).toBe("@node-llama-cpp/linux-arm64");
-    expect(platformPackage("darwin", "arm64")).toBe("@node-llama-cpp/mac-arm64-metal");
-    expect(platformPackage("darwin", "x64")).toBe("@node-llama-cpp/mac-x64");
   });
 
-  it("refuses Windows and says what to do", () => {
+  it("refuses other systems and says what to do", () => {
     expect(() => platformPackage("win32", "x64")).toThrow(UnsupportedPlatformError);
     expect(() => platformPackage("win32", "x64")).toThrow(/WSL/);
+    expect(() => platformPackage("darwin", "arm64")).toThrow(/macOS.*virtual machine/);
     expect(() => platformPackage("linux", "riscv64")).toThrow(/linux riscv64/);
   });
 });
@@ -52,20 +51,6 @@ describe("librariesIn", () => {
     expect(basename(paths.ggmlBase)).toBe("libggml-base.so");
     expect(basename(paths.ggml)).toBe(`libggml.v${LLAMA_VERSION}.so`);
     expect(basename(paths.llama)).toBe(`libllama.v${LLAMA_VERSION}.so`);
-  });
-
-  it("knows macOS's names", () => {
-    const paths = find(
-      "libggml-base.dylib",
-      "libggml-blas.so",
-      "libggml-cpu-apple_m1.so",
-      "libggml-metal.so",
-      `libggml.metal.v${LLAMA_VERSION}.dylib`,
-      "libllama-common.dylib",
-      `libllama.metal.v${LLAMA_VERSION}.dylib`,
-    );
-    expect(basename(paths.ggml)).toBe(`libggml.metal.v${LLAMA_VERSION}.dylib`);
-    expect(basename(paths.llama)).toBe(`libllama.metal.v${LLAMA_VERSION}.dylib`);
   });
 
   it("refuses another version and names the package to install", () => {

@@ -28,8 +28,6 @@ export const PACKAGE_VERSION = "3.22.1";
 const PACKAGES: Readonly<Record<string, string>> = {
   "linux-x64": "linux-x64",
   "linux-arm64": "linux-arm64",
-  "darwin-arm64": "mac-arm64-metal",
-  "darwin-x64": "mac-x64",
 };
 
 export interface LibraryPaths {
@@ -77,22 +75,29 @@ export function findLibraries(): LibraryPaths {
   try {
     entry = createRequire(import.meta.url).resolve(packageName);
   } catch (cause) {
+    // npm leaves out packages that were built for another C library.
+    if (!usesGlibc()) throw new UnsupportedPlatformError("linux (musl)", process.arch);
     throw new LibraryMissingError(packageName, "the package is not installed", { cause });
   }
   const directory = join(dirname(entry), "..", "bins", packageName.slice(packageName.indexOf("/") + 1));
   return librariesIn(directory, packageName);
 }
 
+/** Node's report names the C library's version where that is glibc. */
+function usesGlibc(): boolean {
+  const report = process.report.getReport() as unknown as { header?: { glibcVersionRuntime?: string } };
+  return report.header?.glibcVersionRuntime !== undefined;
+}
+
 /**
- * The three libraries in `directory`, whose version is in their file names (`libllama.v0.5.0.so`,
- * `libllama.metal.v0.5.0.dylib`).
+ * The three libraries in `directory`, whose version is in their file names (`libllama.v0.5.0.so`).
  * @throws LibraryMissingError, LibraryVersionError
  */
 export function librariesIn(directory: string, packageName: string): LibraryPaths {
   if (!existsSync(directory)) throw new LibraryMissingError(packageName, `${directory} does not exist`);
   const files = readdirSync(directory);
   const find = (stem: string): string => {
-    const pattern = new RegExp(`^${stem}(?:\\.[a-z]+)?(?:\\.v([0-9][^/]*))?\\.(?:so|dylib)$`);
+    const pattern = new RegExp(`^${stem}(?:\\.v([0-9][^/]*))?\\.so$`);
     for (const file of files) {
       const match = pattern.exec(file);
       if (match === null) continue;
@@ -144,7 +149,7 @@ export function loadLibraries(options: LoadLibrariesOptions = {}): Libraries {
   ggml.ggml_backend_load_all_from_path(paths.directory);
   llama.llama_backend_init(); // fills the f16 tables that ggml_init of the layout check would fill anyway
   checkTensorLayout(ggmlBase);
-  const libc = koffi.load(process.platform === "darwin" ? "/usr/lib/libSystem.B.dylib" : "libc.so.6");
+  const libc = koffi.load("libc.so.6");
   loaded = { version, paths, llama, ggmlBase, libc, log };
   return loaded;
 }

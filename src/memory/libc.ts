@@ -2,6 +2,7 @@
  * The handful of system calls that expert memory is made of, bound through koffi with their constants. It decides
  * nothing and checks nothing but the return value: a failed call becomes a `SystemCallError` with the errno's name.
  */
+import fs from "node:fs";
 import os from "node:os";
 import koffi from "koffi";
 
@@ -9,6 +10,7 @@ export const PROT_READ = 1;
 export const PROT_WRITE = 2;
 export const MAP_SHARED = 0x01;
 export const MAP_PRIVATE = 0x02;
+export const MAP_FIXED = 0x10;
 export const MAP_ANONYMOUS = 0x20;
 export const MAP_NORESERVE = 0x4000;
 export const MAP_POPULATE = 0x8000;
@@ -139,10 +141,22 @@ export function tryAdviseMemory(address: number, bytes: number, advice: number):
   return rawMadvise(address, bytes, advice) === 0;
 }
 
-/** Moves the pages of [from, from + bytes) to `to`; the source range stays reserved and becomes empty. */
+/**
+ * Moves the pages of [from, from + bytes) to `to`; the source range stays reserved and becomes empty. False when the
+ * kernel cannot; the target is then empty reserved memory.
+ */
 export function movePages(from: number, to: number, bytes: number): boolean {
   const flags = MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP;
-  return Number(rawMremap(from, bytes, bytes, flags, to)) === to;
+  if (Number(rawMremap(from, bytes, bytes, flags, to)) === to) return true;
+  // mremap unmaps the target before it looks at the source (mm/mremap.c, mremap_to): whoever maps memory next would get it.
+  const reserve = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
+  checkAddress(rawMmap(to, bytes, PROT_READ | PROT_WRITE, reserve, -1, 0), "mmap", `${bytes} bytes of memory`);
+  return false;
+}
+
+/** Mappings that the kernel allows a process. */
+export function mappingLimit(): number {
+  return Number(fs.readFileSync("/proc/sys/vm/max_map_count", "latin1"));
 }
 
 export function adviseFile(fd: number, offset: number, bytes: number, advice: number): void {

@@ -7,12 +7,21 @@
  */
 import type { ExpertKey } from "../cache/shape.ts";
 import type { ExpertMemory, ExpertPlaces, LoadKind, MemoryCounters } from "./expert-memory.ts";
-import { adviseMemory, MADV_DONTNEED, movePages, PAGE_BYTES } from "./libc.ts";
+import {
+  adviseMemory,
+  MADV_DONTNEED,
+  MADV_HUGEPAGE,
+  mappingLimit,
+  movePages,
+  PAGE_BYTES,
+  tryAdviseMemory,
+} from "./libc.ts";
 import { coveringPages, ownPages } from "./page-plan.ts";
 import type { ReadEngine, ReadFailure } from "./read-engine.ts";
 
 /** One request: drives are at full speed from 512 KiB on, and smaller requests let demanded ones overtake sooner. */
 const REQUEST_BYTES = 1 << 20;
+const HUGE_PAGE_BYTES = 2 << 20;
 /** A remainder of a donor under this is freed rather than kept: every piece is a mapping of its own to the kernel. */
 const SMALLEST_DONOR_BYTES = 16 * PAGE_BYTES;
 
@@ -115,7 +124,9 @@ export class OwnedMemory implements ExpertMemory {
       this.#pending[at] = Math.ceil((cover.end - cover.start) / REQUEST_BYTES);
       this.#submitted[at] = 0;
       const ownBytes = own.end - own.start;
-      const moved = this.#takePages(at, this.#places.files[file].base + own.start, ownBytes);
+      const address = this.#places.files[file].base + own.start;
+      const moved = this.#takePages(at, address, ownBytes);
+      if (moved === 0 && this.#movable[at] === 0) this.#wantHugePages(address, ownBytes, cover.end - cover.start);
       // Without a donor fresh pages appear in the mappings that are there, so an old border stays where it is.
       if (moved > 0) this.#movable[at] = moved;
       else if (this.#movable[at] === 0) this.#movable[at] = ownBytes;
@@ -175,17 +186,7 @@ export class OwnedMemory implements ExpertMemory {
   }
 
   pump(speculativeBytes: number): void {
-    // Reaping on the way can complete an expert, which lets the cache demand more of them: they are the next round.
-    for (let from = 0; from < this.#demandedCount; ) {
-      const to = this.#demandedCount;
-      // Stage by stage over all demanded experts: the first matrix product needs the first stage of each of them.
-      for (let stage = 0; stage < this.stages; stage++)
-        for (let i = from; i < to; i++)
-          do if (this.#reads.free === 0) this.#reads.reap(1);
-          while (this.#submitNext(this.#demanded[i] as ExpertKey, stage));
-      from = to;
-    }
-    this.#demandedCount = 0;
+    if (!this.#submitDemanded()) return;
     while (this.#speculativeCount > 0 && this.inFlightBytes < speculativeBytes && this.#reads.free > 0) {
       const key = this.#speculative[this.#speculativeHead] as ExpertKey;
       let more = false;
@@ -205,13 +206,14 @@ export class OwnedMemory implements ExpertMemory {
   wait(key: ExpertKey, stage: number): void {
     const at = key * this.stages + stage;
     while (this.#pending[at] > 0 && this.failure === undefined) {
-      // It may have found room only just now, and then nothing of it is submitted yet.
-      if (this.#reads.inFlight === 0) this.pump(0);
+      // A full queue held some back, or the expert has found room only just now.
+      this.#submitDemanded();
       this.#reads.reap(1);
     }
   }
 
   waitForAny(): void {
+    this.#submitDemanded();
     if (this.#reads.inFlight > 0) this.#reads.reap(1);
   }
 
@@ -244,6 +246,19 @@ export class OwnedMemory implements ExpertMemory {
     if (this.#loading[key] !== LOADING) return;
     this.#loading[key] = IDLE;
     this.#places.onComplete(key);
+  }
+
+  /**
+   * Submits demanded requests while the queue has room; true when all are submitted. Stage by stage over all demanded
+   * experts: the first matrix product needs the first stage of each of them.
+   */
+  #submitDemanded(): boolean {
+    for (let stage = 0; stage < this.stages; stage++)
+      for (let i = 0; i < this.#demandedCount; i++)
+        do if (this.#reads.free === 0) return false;
+        while (this.#submitNext(this.#demanded[i] as ExpertKey, stage));
+    this.#demandedCount = 0;
+    return true;
   }
 
   /** A load that was half called off is wanted after all: let its last reads land, then read all of it again. */
@@ -314,7 +329,12 @@ export class OwnedMemory implements ExpertMemory {
   #move(donor: Donor, at: number, address: number, bytes: number): number {
     const moved = Math.min(bytes, donor.bytes);
     const rest = donor.bytes - moved;
-    if (!this.#mayMove(donor.at, at) || !movePages(donor.address, address, moved)) {
+    if (!this.#mayMove(donor.at, at)) {
+      this.#free(donor.address, donor.bytes);
+      return 0;
+    }
+    if (!movePages(donor.address, address, moved)) {
+      this.recycling = false;
       this.#free(donor.address, donor.bytes);
       return 0;
     }
@@ -332,6 +352,16 @@ export class OwnedMemory implements ExpertMemory {
     this.#split[from] = 1;
     this.#split[to] = 1;
     return true;
+  }
+
+  /**
+   * The first pages of an expert come from the kernel, zeroed: 2 MiB at a time that costs a tenth of what 4 KiB pages do.
+   * Only if a page shared with a neighbour lies on either side: else the neighbours' ranges would become one mapping, and a
+   * huge page could reach into an expert that is not there.
+   */
+  #wantHugePages(address: number, ownBytes: number, coverBytes: number): void {
+    if (ownBytes >= 2 * HUGE_PAGE_BYTES && coverBytes === ownBytes + 2 * PAGE_BYTES)
+      tryAdviseMemory(address, ownBytes, MADV_HUGEPAGE);
   }
 
   #free(address: number, bytes: number): void {

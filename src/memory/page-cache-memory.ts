@@ -97,6 +97,8 @@ export class PageCacheMemory implements ExpertMemory {
   wait(key: ExpertKey, stage: number): void {
     const at = key * this.stages + stage;
     if (this.#pending[at] === 0) return;
+    // It may have found room only just now, and is not advised yet.
+    this.pump(0);
     const { file, offset, bytes } = this.#range(key, stage);
     const pages = coveringPages(offset, bytes, PAGE_BYTES);
     const { base, path } = this.#options.files[file];

@@ -1,0 +1,246 @@
+/**
+ * Every option of every command, with llama.cpp's spellings where it has them, and the one place that reads the
+ * environment: `--ctx-size` is also `WARMSET_CTX_SIZE`, and so on for each. The command line wins over the environment.
+ */
+import { type Command, InvalidArgumentError, Option } from "commander";
+import { DEFAULT_POLICY } from "../engine/options.ts";
+import { policyNames } from "../policy/by-name.ts";
+import { UsageError } from "./failure.ts";
+
+/**
+ * What the options of a command came to. A field is undefined when neither the command line nor the environment says
+ * and there is no default.
+ */
+export interface Settings {
+  readonly model?: string;
+  readonly prompt?: string;
+  readonly raw?: boolean;
+  readonly chatTemplateFile?: string;
+  readonly predict?: number;
+  readonly ctxSize?: number;
+  readonly ubatchSize?: number;
+  readonly threads?: number;
+  readonly memory?: string;
+  readonly expertMemory?: string;
+  readonly policy?: string;
+  readonly backend?: "owned" | "page-cache";
+  readonly io?: "auto" | "direct" | "pread";
+  readonly temp?: number;
+  readonly topK?: number;
+  readonly topP?: number;
+  readonly minP?: number;
+  readonly seed?: number;
+  readonly grammar?: string;
+  readonly grammarFile?: string;
+  readonly stop?: readonly string[];
+  readonly ignoreEos?: boolean;
+  readonly disk?: string;
+  readonly policies?: readonly string[];
+  readonly tokens?: number;
+  readonly warmup?: number;
+  readonly runs?: number;
+  readonly complete?: boolean;
+  readonly repack?: boolean;
+  readonly text?: readonly string[];
+  readonly out?: string;
+  readonly json?: boolean;
+  readonly quiet?: boolean;
+  readonly verbose?: boolean;
+}
+
+const OPTIONS = {
+  model: () => new Option("-m, --model <file>", "model file, instead of the argument MODEL"),
+  prompt: () => new Option("-p, --prompt <text>", "the prompt; without it, what is piped in"),
+  raw: () => new Option("--raw", "continue the prompt as it is, without the model's chat template"),
+  chatTemplateFile: () =>
+    new Option("--chat-template-file <file>", "Jinja chat template to use instead of the model's"),
+  predict: () =>
+    new Option("-n, --predict <tokens>", "tokens to generate at most (default: until the model ends)").argParser(
+      wholeNumber(-1),
+    ),
+  ctxSize: () =>
+    new Option(
+      "-c, --ctx-size <tokens>",
+      "prompt and answer together at most; 0: what the model was trained for (default: that, but at most 4096)",
+    ).argParser(wholeNumber(0)),
+  ubatchSize: () =>
+    new Option(
+      "--ubatch-size <tokens>",
+      "tokens computed at once at most, also -ub (default: 512, less in a small budget)",
+    ).argParser(wholeNumber(1)),
+  threads: () =>
+    new Option("-t, --threads <count>", "threads that compute (default: all cores)").argParser(wholeNumber(1)),
+  memory: () =>
+    new Option(
+      "--memory <size>",
+      "memory for everything: 6GiB, 50% (of the model file), auto (what is free), all (default: auto)",
+    ),
+  expertMemory: () =>
+    new Option("--expert-memory <size>", "memory for experts alone instead: 4GiB, 50% (of all experts), all"),
+  policy: () =>
+    new Option("--policy <name>", `what stays in memory: ${policyNames().join(", ")}`).default(DEFAULT_POLICY),
+  backend: () =>
+    new Option("--backend <kind>", "where experts are kept: memory of our own, or the kernel's page cache")
+      .choices(["owned", "page-cache"])
+      .default("owned"),
+  io: () =>
+    new Option("--io <kind>", "how experts are read; auto: direct where it works")
+      .choices(["auto", "direct", "pread"])
+      .default("auto"),
+  temp: () =>
+    new Option("--temp <number>", "temperature; 0: always the most likely token").argParser(decimal(0)).default(0.8),
+  topK: () =>
+    new Option("--top-k <count>", "only the k most likely tokens; 0: all").argParser(wholeNumber(0)).default(40),
+  topP: () =>
+    new Option("--top-p <share>", "only the most likely tokens up to this probability")
+      .argParser(decimal(0, 1))
+      .default(0.95),
+  minP: () =>
+    new Option("--min-p <share>", "only tokens with this share of the best one's probability")
+      .argParser(decimal(0, 1))
+      .default(0.05),
+  seed: () =>
+    new Option("-s, --seed <number>", "same seed, same text; -1: a random one").argParser(wholeNumber(-1)).default(-1),
+  grammar: () => new Option("--grammar <gbnf>", "GBNF grammar that the answer must follow"),
+  grammarFile: () => new Option("--grammar-file <file>", "file with such a grammar"),
+  stop: () => new Option("--stop <text>", "text that ends the answer; may be given several times").argParser(collect),
+  ignoreEos: () => new Option("--ignore-eos", "go on when the model wants to end"),
+  disk: () => new Option("--disk <GB/s>", "speed of the drive for the estimate (default: a short probe)"),
+  policies: () =>
+    new Option("--policies <names>", "policies to compare, comma-separated").argParser((text) => text.split(",")),
+  tokens: () => new Option("--tokens <count>", "forced tokens of a run").argParser(wholeNumber(1)).default(256),
+  warmup: () =>
+    new Option("--warmup <count>", "of them before the count starts (default: a quarter)").argParser(wholeNumber(0)),
+  runs: () => new Option("--runs <count>", "repetitions of everything").argParser(wholeNumber(1)).default(3),
+  complete: () => new Option("--complete", "also cold starts, memory for everything, and runs without prefetch"),
+  repack: () => new Option("--no-repack", "let llama.cpp use the weights as they are in the file"),
+  text: () =>
+    new Option(
+      "--text <file>",
+      "text whose tokens are forced; may be given several times (default: shipped texts)",
+    ).argParser(collect),
+  out: () => new Option("--out <file>", "also keep the result there, as JSON"),
+  json: () => new Option("--json", "print one JSON document on stdout"),
+  quiet: () => new Option("-q, --quiet", "say nothing on stderr but errors"),
+  verbose: () => new Option("-v, --verbose", "show llama.cpp's log, and stack traces of errors"),
+} satisfies Record<keyof Settings, () => Option>;
+
+/** llama.cpp's spellings that commander cannot declare: it knows single letters and one long name. */
+const ALIASES: Readonly<Record<string, string>> = {
+  "-ub": "--ubatch-size",
+  "--n-predict": "--predict",
+  "--temperature": "--temp",
+};
+
+/** The arguments with llama.cpp's other spellings replaced by ours. */
+export function normalizeArguments(args: readonly string[]): string[] {
+  const end = args.indexOf("--");
+  return args.map((arg, i) => {
+    if (end >= 0 && i > end) return arg;
+    const [name = "", ...value] = arg.split("=");
+    const known = Object.hasOwn(ALIASES, name) ? ALIASES[name] : undefined;
+    return known === undefined ? arg : [known, ...value].join("=");
+  });
+}
+
+/** Options that every command of a running model has. */
+export const MODEL_OPTIONS = [
+  "memory",
+  "expertMemory",
+  "policy",
+  "ctxSize",
+  "threads",
+  "ubatchSize",
+  "backend",
+  "io",
+] as const satisfies readonly (keyof Settings)[];
+
+export const SAMPLING_OPTIONS = [
+  "predict",
+  "temp",
+  "topK",
+  "topP",
+  "minP",
+  "seed",
+  "stop",
+  "ignoreEos",
+  "grammar",
+  "grammarFile",
+  "chatTemplateFile",
+] as const satisfies readonly (keyof Settings)[];
+
+export function addOptions(command: Command, names: readonly (keyof Settings)[]): Command {
+  for (const name of names) command.addOption(OPTIONS[name]());
+  return command;
+}
+
+/**
+ * What a command was told, by its line and by the environment.
+ * @throws UsageError for a variable that cannot be understood, or for a memory budget given twice
+ */
+export function settingsOf(command: Command, environment: NodeJS.ProcessEnv = process.env): Settings {
+  for (const option of command.options) {
+    const name = environmentName(option);
+    const text = environment[name];
+    const attribute = option.attributeName();
+    if (text === undefined || text === "" || command.getOptionValueSource(attribute) === "cli") continue;
+    command.setOptionValueWithSource(attribute, environmentValue(option, name, text), "env");
+  }
+  return withOneBudget(command);
+}
+
+function environmentName(option: Option): string {
+  return `WARMSET_${(option.long ?? "").slice(2).replaceAll("-", "_").toUpperCase()}`;
+}
+
+const YES = ["1", "true", "yes", "on"];
+const NO = ["0", "false", "no", "off"];
+
+function environmentValue(option: Option, name: string, text: string): unknown {
+  if (option.isBoolean() || option.negate) {
+    const yes = YES.includes(text.toLowerCase());
+    if (!yes && !NO.includes(text.toLowerCase())) throw new UsageError(`${name}=${text}: write 1 or 0.`);
+    return yes !== option.negate;
+  }
+  try {
+    return option.parseArg === undefined ? text : option.parseArg(text, undefined);
+  } catch (error) {
+    if (!(error instanceof InvalidArgumentError)) throw error;
+    throw new UsageError(`${name}=${text}: ${error.message}`);
+  }
+}
+
+/** The two kinds of budget exclude each other; one on the line silences one in the environment. */
+function withOneBudget(command: Command): Settings {
+  const settings = command.opts<Settings>();
+  const { memory, expertMemory, ...rest } = settings;
+  if (memory === undefined || expertMemory === undefined) return settings;
+  const source = command.getOptionValueSource("memory");
+  if (source === command.getOptionValueSource("expertMemory"))
+    throw new UsageError("Give --memory (everything) or --expert-memory (experts alone), not both.");
+  return source === "cli" ? { ...rest, memory } : { ...rest, expertMemory };
+}
+
+function wholeNumber(smallest: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (text.trim() === "" || !Number.isSafeInteger(value) || value < smallest)
+      throw new InvalidArgumentError(`It must be a whole number from ${smallest} on.`);
+    return value;
+  };
+}
+
+function decimal(smallest: number, largest = Number.POSITIVE_INFINITY): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (text.trim() === "" || !Number.isFinite(value) || value < smallest || value > largest) {
+      const range = Number.isFinite(largest) ? `from ${smallest} to ${largest}` : `from ${smallest} on`;
+      throw new InvalidArgumentError(`It must be a number ${range}.`);
+    }
+    return value;
+  };
+}
+
+function collect(text: string, before: readonly string[] | undefined): readonly string[] {
+  return [...(before ?? []), text];
+}

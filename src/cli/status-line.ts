@@ -1,0 +1,77 @@
+/**
+ * What a command is doing, on stderr: on a terminal one line that is rewritten and erased, elsewhere a plain line now
+ * and then. Short work shows nothing at all.
+ */
+import { formatBytes, formatMs, formatRate } from "./format.ts";
+
+/** Work that is done sooner is not worth a line. */
+const SILENT_MS = 400;
+const TERMINAL_INTERVAL_MS = 100;
+const PLAIN_INTERVAL_MS = 5000;
+const BAR_CELLS = 20;
+
+export interface StatusLineOptions {
+  /** Show nothing. */
+  readonly quiet: boolean;
+  /** @default process.stderr */
+  readonly stream?: NodeJS.WriteStream;
+}
+
+export class StatusLine implements Disposable {
+  readonly #stream: NodeJS.WriteStream;
+  readonly #quiet: boolean;
+  #startedAt = performance.now();
+  #shownAt = 0;
+  #visible = false;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor({ quiet, stream = process.stderr }: StatusLineOptions) {
+    this.#quiet = quiet;
+    this.#stream = stream;
+  }
+
+  /** Progress of something whose size is known: a bar, the rate and the time that is left. */
+  progress(label: string, doneBytes: number, totalBytes: number): void {
+    const now = performance.now();
+    const elapsedMs = now - this.#startedAt;
+    const interval = this.#stream.isTTY ? TERMINAL_INTERVAL_MS : PLAIN_INTERVAL_MS;
+    if (this.#quiet || elapsedMs < SILENT_MS || now - this.#shownAt < interval) return;
+    this.#shownAt = now;
+    const share = totalBytes === 0 ? 1 : doneBytes / totalBytes;
+    const filled = Math.round(share * BAR_CELLS);
+    const bar = `[${"#".repeat(filled)}${".".repeat(BAR_CELLS - filled)}]`;
+    const left = share === 0 ? "" : `, ${formatMs((elapsedMs * (1 - share)) / share)} left`;
+    const amount = `${formatBytes(doneBytes)} of ${formatBytes(totalBytes)}`;
+    const rate = formatRate((1000 * doneBytes) / elapsedMs);
+    if (this.#stream.isTTY) this.#rewrite(`${label} ${bar} ${amount}, ${rate}${left}`);
+    else this.#stream.write(`${label}: ${Math.round(100 * share)} %, ${amount}, ${rate}${left}\n`);
+  }
+
+  /** Waiting for something of unknown length; only a terminal shows it, with the time it takes. */
+  waiting(label: string): void {
+    this.clear();
+    if (this.#quiet || !this.#stream.isTTY) return;
+    this.#timer = setInterval(() => {
+      this.#rewrite(`${label} ${formatMs(performance.now() - this.#startedAt)}`);
+    }, TERMINAL_INTERVAL_MS * 5);
+    this.#timer.unref();
+  }
+
+  /** Erases the line; what is shown next starts anew. */
+  clear(): void {
+    clearInterval(this.#timer);
+    if (this.#visible) this.#stream.write("\r\x1b[K");
+    this.#visible = false;
+    this.#startedAt = performance.now();
+    this.#shownAt = 0;
+  }
+
+  [Symbol.dispose](): void {
+    this.clear();
+  }
+
+  #rewrite(text: string): void {
+    this.#visible = true;
+    this.#stream.write(`\r\x1b[K${text.slice(0, (this.#stream.columns || 80) - 1)}`);
+  }
+}
