@@ -59,7 +59,7 @@ export interface ReadAheadSetting extends Disposable {
   readonly problem: string | undefined;
 }
 
-/** Sets read_ahead_kb until disposed; where it may not be written, what is in force stays and `problem` says so. */
+/** Sets read_ahead_kb until disposed or the process exits; where it may not be written, what is in force stays and `problem` says so. */
 export function setReadAhead(device: BlockDevice | undefined, wantedKb: number): ReadAheadSetting {
   const before = readAheadKb(device);
   const file = device?.readAheadFile;
@@ -76,11 +76,14 @@ export function setReadAhead(device: BlockDevice | undefined, wantedKb: number):
     const reason = error instanceof Error ? error.message : String(error);
     return { readAheadKb: before, problem: `read_ahead_kb stays at ${before}: ${reason}`, [Symbol.dispose]() {} };
   }
+  const restore = () => writeFileSync(file, String(before));
+  process.once("exit", restore);
   return {
     readAheadKb: wantedKb,
     problem: undefined,
     [Symbol.dispose]() {
-      writeFileSync(file, String(before));
+      process.removeListener("exit", restore);
+      restore();
     },
   };
 }

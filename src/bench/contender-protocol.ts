@@ -2,9 +2,10 @@
  * What the bench and a contender's process say to each other: one message as JSON on the child's stdin, one JSON document
  * on its stdout. Types only, so that both sides and the report mean the same by each number.
  */
+import type { SessionOptions } from "../engine/options.ts";
 import type { TokenWindow } from "./held-out.ts";
 
-/** Node's flags for every contender: V8's worker threads cost ggml's spinning threads 72 instead of 24 ms a token. */
+/** Node's flags for every contender: V8's worker threads take cores from ggml's (`npm run bench:process`). */
 export const CONTENDER_NODE_FLAGS: readonly string[] = ["--v8-pool-size=0"];
 
 export interface JobBase {
@@ -14,6 +15,8 @@ export interface JobBase {
   readonly warmupTokens: number;
   /** Threads that compute. */
   readonly threads: number;
+  /** @default CONTENDER_NODE_FLAGS */
+  readonly nodeFlags?: readonly string[] | undefined;
 }
 
 export interface StockJob extends JobBase {
@@ -22,6 +25,9 @@ export interface StockJob extends JobBase {
   readonly repack: boolean;
 }
 
+/** What of a session an ablation changes; what is left out is the engine's default. */
+export type SessionVariant = Pick<SessionOptions, "recyclePages" | "threadPool" | "poll" | "io" | "backend">;
+
 export interface WarmsetJob extends JobBase {
   readonly system: "warmset";
   /** Budget of the whole process. */
@@ -29,6 +35,8 @@ export interface WarmsetJob extends JobBase {
   readonly policy: string;
   /** False: the same policy, demand reads only. */
   readonly prefetch: boolean;
+  /** @default the engine's defaults */
+  readonly variant?: SessionVariant | undefined;
 }
 
 export type ContenderJob = StockJob | WarmsetJob;
@@ -51,6 +59,33 @@ export interface ExpertFigures {
   readonly bytesWasted: number;
   /** Time the computation waited for reads. */
   readonly stallMs: number;
+}
+
+/** Where the time of the counted forced tokens went, and how often the graph was stopped in them; sums. */
+export interface StepFigures {
+  /** Inside llama.cpp's decode, with what it calls; the sum of the four that follow. */
+  readonly wallMs: number;
+  readonly computeMs: number;
+  readonly stallMs: number;
+  readonly managementMs: number;
+  readonly predictionMs: number;
+  readonly graphStops: number;
+}
+
+/** The model's bytes that were read until the first prompt was computed, beside those that had to be. */
+export interface FirstPromptBytes {
+  /** Read from the model's file, in whole pages: dense weights and experts. Node and its libraries are not in it. */
+  readonly readBytes: number;
+  /** Dense weights and the experts that the prompt used, in whole pages, as `rule` says. */
+  readonly neededBytes: number;
+  /**
+   * How often an expert may be read: once, unless the prompt took several micro-batches and its experts do not fit the
+   * budget together. Then each micro-batch may read its experts once.
+   */
+  readonly rule: "once" | "once per micro-batch";
+  readonly microBatches: number;
+  /** Distinct experts of the prompt, all layers. */
+  readonly experts: number;
 }
 
 export interface ContenderRun {
@@ -82,6 +117,10 @@ export interface ContenderRun {
   readonly predictions: readonly number[];
   /** Only where the contender knows. */
   readonly experts: ExpertFigures | undefined;
+  /** Only where the contender knows. */
+  readonly steps: StepFigures | undefined;
+  /** Undefined for llama.cpp, and where everything is resident. */
+  readonly firstPrompt: FirstPromptBytes | undefined;
   /** What else the contender wants kept with the result. */
   readonly details: Readonly<Record<string, unknown>>;
 }

@@ -2,12 +2,17 @@
  * What the device gives on its own to reads like the engine's: same file, same request size, O_DIRECT, nothing else
  * running. Which bytes are read is decided first (`planProbe`, pure), then done through the engine's own read engine.
  */
-import { closeSync, constants, fstatSync, openSync, statSync } from "node:fs";
+import { closeSync, constants, openSync, statSync } from "node:fs";
 import { createAio } from "../memory/aio.ts";
 import { PAGE_BYTES, releaseMemory, reserveMemory, viewMemory } from "../memory/libc.ts";
+import { ceilTo } from "../memory/page-plan.ts";
 import type { ReadDone, ReadEngine, ReadFailure } from "../memory/read-engine.ts";
 
-export type ProbePattern = "random" | "sequential";
+/**
+ * Where requests go: each to a place of its own, one after the other through the file, or, as the engine reads, side
+ * by side within a slice (one matrix of an expert) and then on to another slice.
+ */
+export type ProbePattern = "random" | "sequential" | "slices";
 
 export interface ProbeOptions {
   /** A multiple of 4096. @default 1 MiB, the engine's request */
@@ -18,43 +23,60 @@ export interface ProbeOptions {
   readonly totalBytes?: number;
   /** @default "random" */
   readonly pattern?: ProbePattern;
-  /** Where a random probe reads. Probes that follow one another should differ. @default 1 */
+  /** Of the pattern "slices"; rounded up to pages. @default 8.5 MiB, a slice of the inflated demo model */
+  readonly sliceBytes?: number;
+  /** Where a probe reads. Probes that follow one another should differ. @default 1 */
   readonly seed?: number;
 }
 
-export interface ProbePlan {
-  readonly requestBytes: number;
-  readonly depth: number;
-  readonly pattern: ProbePattern;
-  /** File offset of each request, in order; multiples of the page size, each request wholly inside the file. */
-  readonly offsets: readonly number[];
+export interface ProbeRequest {
+  /** A multiple of the page size. */
+  readonly offset: number;
+  /** `requestBytes`, or less at the end of a slice. */
+  readonly bytes: number;
 }
 
-export interface ProbeResult {
+interface ProbeConditions {
   readonly requestBytes: number;
   readonly depth: number;
   readonly pattern: ProbePattern;
+  /** Bytes that are read side by side before the next jump: a slice, or one request. */
+  readonly contiguousBytes: number;
+}
+
+export interface ProbePlan extends ProbeConditions {
+  /** In order, each wholly inside the file. */
+  readonly requests: readonly ProbeRequest[];
+}
+
+export interface ProbeResult extends ProbeConditions {
   readonly bytes: number;
   readonly ms: number;
   readonly bytesPerSecond: number;
 }
 
+/** A matrix of 4,096 x 2,048 weights in Q8_0. */
+const DEFAULT_SLICE_BYTES = 8.5 * 2 ** 20;
+
 export function planProbe(fileBytes: number, options: ProbeOptions = {}): ProbePlan {
   const { requestBytes = 2 ** 20, depth = 8, totalBytes = 2 ** 29, pattern = "random", seed = 1 } = options;
   if (requestBytes % PAGE_BYTES !== 0 || requestBytes <= 0)
     throw new RangeError(`Direct reads need a multiple of ${PAGE_BYTES} bytes, not ${requestBytes}`);
-  const slots = Math.floor(fileBytes / requestBytes);
-  if (slots === 0) throw new RangeError(`A file of ${fileBytes} bytes has no room for a read of ${requestBytes}`);
+  const contiguousBytes =
+    pattern === "slices" ? ceilTo(options.sliceBytes ?? DEFAULT_SLICE_BYTES, PAGE_BYTES) : requestBytes;
+  const slots = Math.floor(fileBytes / contiguousBytes);
+  if (slots === 0) throw new RangeError(`A file of ${fileBytes} bytes has no room for a read of ${contiguousBytes}`);
   // No place twice: a second read could come from a cache of the drive.
-  const requests = Math.min(slots, Math.max(1, Math.floor(totalBytes / requestBytes)));
-  let at = Math.abs(seed) % slots;
+  const visits = Math.min(slots, Math.max(1, Math.floor(totalBytes / contiguousBytes)));
   const step = pattern === "sequential" ? 1 : coprimeStep(slots, seed);
-  const offsets = Array.from({ length: requests }, () => {
-    const offset = at * requestBytes;
-    at = (at + step) % slots;
-    return offset;
-  });
-  return { requestBytes, depth, pattern, offsets };
+  const requests: ProbeRequest[] = [];
+  for (let visit = 0, slot = Math.abs(seed) % slots; visit < visits; visit++, slot = (slot + step) % slots)
+    for (let from = 0; from < contiguousBytes; from += requestBytes)
+      requests.push({
+        offset: slot * contiguousBytes + from,
+        bytes: Math.min(requestBytes, contiguousBytes - from),
+      });
+  return { requestBytes, depth, pattern, contiguousBytes, requests };
 }
 
 /** Steps of this length visit all slots before one comes twice, far apart from each other. */
@@ -75,9 +97,8 @@ function gcd(a: number, b: number): number {
 export function probeDevice(file: string, plan: ProbePlan): ProbeResult {
   const fd = openSync(file, constants.O_RDONLY | constants.O_DIRECT);
   try {
-    const fileBytes = fstatSync(fd).size;
     return withBuffers(plan, (address) =>
-      timeReads(plan, address, fileBytes, (done) => createAio([{ path: file, fd }], done, { depth: plan.depth })),
+      timeReads(plan, address, (done) => createAio([{ path: file, fd }], done, { depth: plan.depth })),
     );
   } finally {
     closeSync(fd);
@@ -104,38 +125,27 @@ export class ProbeFailedError extends Error {
 }
 
 /** `address` has `depth * requestBytes` bytes of memory. */
-function timeReads(
-  plan: ProbePlan,
-  address: number,
-  fileBytes: number,
-  openEngine: (done: ReadDone) => ReadEngine,
-): ProbeResult {
-  const { requestBytes, depth, pattern, offsets } = plan;
-  const freeBuffers = Array.from({ length: depth }, (_, i) => i);
+function timeReads(plan: ProbePlan, address: number, openEngine: (done: ReadDone) => ReadEngine): ProbeResult {
+  const { requests, ...conditions } = plan;
+  const freeBuffers = Array.from({ length: plan.depth }, (_, i) => i);
   let failure: ReadFailure | undefined;
   const engine = openEngine((buffer, _bytes, error) => {
     freeBuffers.push(buffer);
     failure ??= error;
   });
+  let total = 0;
   const start = performance.now();
-  for (const offset of offsets) {
+  for (const { offset, bytes } of requests) {
     while (freeBuffers.length === 0) engine.reap(1);
     const buffer = freeBuffers.pop()!;
-    engine.submit(
-      0,
-      offset,
-      address + buffer * requestBytes,
-      requestBytes,
-      Math.min(requestBytes, fileBytes - offset),
-      buffer,
-    );
+    engine.submit(0, offset, address + buffer * plan.requestBytes, bytes, bytes, buffer);
+    total += bytes;
   }
   while (engine.inFlight > 0) engine.reap(1);
   const ms = performance.now() - start;
   engine.close();
   if (failure !== undefined) throw new ProbeFailedError(failure);
-  const bytes = offsets.length * requestBytes;
-  return { requestBytes, depth, pattern, bytes, ms, bytesPerSecond: (bytes * 1000) / ms };
+  return { ...conditions, bytes: total, ms, bytesPerSecond: (total * 1000) / ms };
 }
 
 function withBuffers<T>(plan: ProbePlan, use: (address: number) => T): T {

@@ -28,7 +28,6 @@ export function renderTable(result: BenchResult): string {
   const decode = result.rows.filter((row) => row.scenario !== "cold" && row.prefetch !== false);
   const cold = result.rows.filter((row) => row.scenario === "cold");
   const { configuration } = result;
-  const speed = result.limits.deviceBytesPerSecond;
   return [
     table(
       ["memory", "system", "tok/s", "over llama.cpp", "p50 / p95 ms", "hit rate", "MB/token", "ms waiting"],
@@ -59,12 +58,17 @@ export function renderTable(result: BenchResult): string {
         ]),
     "",
     `${configuration.modelFile} (${number(configuration.modelBytes, 2, 1e9)} GB), ${configuration.machine.cpu}, ` +
-      `${configuration.threads} threads, ${speed === null ? "" : `device ${number(speed, 2, 1e9)} GB/s, `}` +
+      `${configuration.threads} threads, ${deviceSpeed(result)}` +
       `read_ahead_kb ${configuration.readAheadKb ?? "unknown"}, ${configuration.memoryLimit}; medians of ` +
       `${configuration.repetitions} alternating runs of ${configuration.decodeTokens} tokens forced from held-out text ` +
       `(${configuration.domains.join(", ")}), ${result.date.slice(0, 10)}.`,
     ...result.notes.map((note) => `${note}.`),
   ].join("\n");
+}
+
+function deviceSpeed({ limits }: BenchResult): string {
+  const { deviceSlowestBytesPerSecond: slowest, deviceFastestBytesPerSecond: fastest } = limits;
+  return slowest === null ? "" : `device ${number(slowest, 2, 1e9)} to ${number(fastest, 2, 1e9)} GB/s, `;
 }
 
 function memory(row: ResultRow): string {

@@ -2,8 +2,8 @@
  * The bench's result as it is kept in `bench/results/*.json` and printed by `--json`. Types only. Other programs read
  * it: names of fields stay, new ones may be added.
  */
-import type { SystemName } from "./contender-protocol.ts";
-import type { ProbeResult } from "./device-probe.ts";
+import type { FirstPromptBytes, SystemName } from "./contender-protocol.ts";
+import type { DeviceFigures } from "./device-figures.ts";
 
 /** What a row was measured for. */
 export type Scenario =
@@ -40,17 +40,27 @@ export interface ResultRow {
   readonly bytesPerToken: number | null;
   /** Waiting for reads, per counted token; null for llama.cpp, which does not know. */
   readonly stallMs: number | null;
-  /** Read from storage before the first token was known. */
+  /** Read from storage by the whole process before the first token was known, Node and libraries included. */
   readonly bytesBeforeFirstToken: number | null;
+  /** The model's part of that and what it had to be, of the first run; null for llama.cpp and where all is resident. */
+  readonly firstPrompt: FirstPromptBytes | null;
   readonly peakRssBytes: number | null;
   /** Highest charge of the cgroup, page cache included. */
   readonly cgroupPeakBytes: number | null;
   readonly majorFaultsPerToken: number | null;
   /** Share of next-token predictions equal to llama.cpp's in the same cell; null for llama.cpp itself. */
   readonly agreement: number | null;
-  /** The device's speed in the same cell, bytes per second: O_DIRECT reads of the engine's size on their own. */
+  /**
+   * The device's speed right before and after the row's own runs, bytes per second: O_DIRECT reads like the engine's, on
+   * their own. Null where it was not asked.
+   */
   readonly deviceBytesPerSecond: number | null;
-  /** The larger of compute alone and missed bytes over the device's speed; null without a "fits" row of the system. */
+  /** The same with every request somewhere else in the file. */
+  readonly deviceRandomBytesPerSecond: number | null;
+  /**
+   * The larger of compute alone and missed bytes over the speed that the device had around the run; null without a
+   * "fits" row of the system.
+   */
   readonly limitMs: number | null;
   /** Mean time of a token over `limitMs`. */
   readonly overLimit: number | null;
@@ -100,13 +110,19 @@ export interface BenchResult {
   readonly kind: "memory";
   /** ISO 8601. */
   readonly date: string;
+  /** False while cells are missing: the bench still runs, or was interrupted. */
+  readonly complete: boolean;
+  readonly elapsedMs: number;
   readonly configuration: BenchConfiguration;
-  /** Fastest of the tried depths, median over the bench. */
-  readonly device: ProbeResult | undefined;
+  /** The middle one of all probes. The device's speed drifts; each row has that of its own minutes. */
+  readonly device: DeviceFigures | undefined;
   readonly limits: {
     /** Time of a token with everything in memory, ms, by system. */
     readonly computeMs: Readonly<Partial<Record<SystemName, number>>>;
+    /** Slowest, median and fastest of all probes. */
     readonly deviceBytesPerSecond: number | null;
+    readonly deviceSlowestBytesPerSecond: number | null;
+    readonly deviceFastestBytesPerSecond: number | null;
   };
   readonly rows: readonly ResultRow[];
   readonly targets: readonly Target[];

@@ -41,6 +41,8 @@ export function runStock(job: StockJob, startedAtEpochMs: number): ContenderRun 
     loadMs,
     ...figures,
     experts: undefined,
+    steps: undefined,
+    firstPrompt: undefined,
     details: { repack: job.repack, batchSize: context.batchSize, microBatchSize: context.microBatchSize },
   };
 }

@@ -24,9 +24,9 @@ export interface SuiteOptions {
   readonly policies: readonly string[];
   /** Limits as shares of the model file. @default [0.5, 0.33, 0.2] */
   readonly memoryFractions?: readonly number[];
-  /** Counted and warm-up tokens of a run. @default 256 */
+  /** Counted and warm-up tokens of a run. @default 128 */
   readonly decodeTokens?: number;
-  /** Of them, how many come before the count starts. @default 64 */
+  /** Of them, how many come before the count starts. @default 32 */
   readonly warmupTokens?: number;
   /** @default 8 */
   readonly promptTokens?: number;
@@ -34,6 +34,8 @@ export interface SuiteOptions {
   readonly complete?: boolean;
 }
 
+export const DECODE_TOKENS = 128;
+export const WARMUP_TOKENS = 32;
 /** Prompts of cold starts, tokens: a short question, and a micro-batch that uses nearly every expert. */
 const COLD_PROMPTS = [8, 64];
 /** The middle one of the standard limits. */
@@ -44,7 +46,7 @@ const FITTING_FRACTION = 1.25;
 /** Throws `RangeError` when no token would be counted. */
 export function planSuite(options: SuiteOptions): Cell[] {
   const { memoryFractions = [0.5, 0.33, 0.2], policies, complete = true } = options;
-  const { decodeTokens = 256, warmupTokens = 64, promptTokens = 8 } = options;
+  const { decodeTokens = DECODE_TOKENS, warmupTokens = WARMUP_TOKENS, promptTokens = 8 } = options;
   if (warmupTokens >= decodeTokens)
     throw new RangeError(`${decodeTokens} tokens leave none to count after ${warmupTokens} of warm-up`);
   const ours = policies.map((policy): Contender => ({ system: "warmset", policy, prefetch: true }));
@@ -81,7 +83,7 @@ export function planSuite(options: SuiteOptions): Cell[] {
 }
 
 /** A B, B A, A B, ...: whatever drifts during a bench hits each contender first as often as last. */
-export function alternatingOrder(contenders: readonly Contender[], repetition: number): readonly Contender[] {
+export function alternatingOrder<T>(contenders: readonly T[], repetition: number): readonly T[] {
   return repetition % 2 === 0 ? contenders : [...contenders].reverse();
 }
 

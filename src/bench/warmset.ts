@@ -2,13 +2,13 @@
  * Our side of the comparison: the engine's own session in this process, decoding the same tokens through the same loop
  * as the opponent. It adds nothing to the engine but counting.
  */
-
 import { NO_EXPERT } from "../cache/shape.ts";
 import { emptyCounters } from "../cache/statistics.ts";
 import { openSession } from "../engine/open-session.ts";
 import type { Session } from "../engine/session.ts";
 import { policyByName } from "../policy/index.ts";
-import type { ContenderRun, ExpertFigures, WarmsetJob } from "./contender-protocol.ts";
+import type { ContenderRun, ExpertFigures, FirstPromptBytes, StepFigures, WarmsetJob } from "./contender-protocol.ts";
+import { firstPromptBytes, PromptExperts } from "./first-prompt.ts";
 import { warmsetVersion } from "./machine.ts";
 import { type CountedFigures, forceTokens } from "./teacher-forcing.ts";
 
@@ -17,7 +17,9 @@ export function runWarmset(job: WarmsetJob, startedAtEpochMs: number): Contender
   const policy = policyByName(job.policy);
   // The same object with the same needs and evictions; only that it never speculates.
   if (!job.prefetch) policy.prefetch = () => NO_EXPERT;
+  const promptExperts = new PromptExperts(policy);
   using session = openSession(job.modelPath, {
+    ...job.variant,
     memory: { kind: "process", bytes: job.memoryBytes },
     policy,
     contextSize: Math.max(...job.windows.map(({ tokens }) => tokens.length)),
@@ -27,6 +29,7 @@ export function runWarmset(job: WarmsetJob, startedAtEpochMs: number): Contender
 
   let position = 0;
   let logits = new Float32Array(0);
+  let firstPromptReadBytes: number | undefined;
   const decoder = {
     startSequence() {
       session.context.clear();
@@ -35,10 +38,17 @@ export function runWarmset(job: WarmsetJob, startedAtEpochMs: number): Contender
     decode(tokens: Int32Array) {
       logits = session.feed(tokens, position) as Float32Array<ArrayBuffer>;
       position += tokens.length;
+      if (firstPromptReadBytes !== undefined) return;
+      promptExperts.stop();
+      firstPromptReadBytes = session.statistics().bytesRead;
     },
     logits: () => logits,
   };
-  const { figures, counted } = forceTokens(job, startedAtEpochMs, decoder, expertCounters(session));
+  const { figures, counted } = forceTokens(job, startedAtEpochMs, decoder, sessionCounters(session));
+  const firstPrompt: FirstPromptBytes | undefined =
+    session.resident || firstPromptReadBytes === undefined
+      ? undefined
+      : firstPromptBytes(job.modelPath, session.plan, promptExperts, firstPromptReadBytes);
   return {
     system: "warmset",
     versions: {
@@ -48,7 +58,9 @@ export function runWarmset(job: WarmsetJob, startedAtEpochMs: number): Contender
     },
     loadMs,
     ...figures,
-    experts: session.resident ? undefined : counted,
+    experts: session.resident ? undefined : counted?.experts,
+    steps: counted?.steps,
+    firstPrompt,
     details: {
       resident: session.resident,
       plan: session.plan,
@@ -60,22 +72,32 @@ export function runWarmset(job: WarmsetJob, startedAtEpochMs: number): Contender
   };
 }
 
+interface SessionFigures {
+  readonly experts: ExpertFigures;
+  readonly steps: StepFigures;
+}
+
 /** Decode-phase counters: prefills between the windows do not count. */
-function expertCounters(session: Session): CountedFigures<ExpertFigures> {
+function sessionCounters(session: Session): CountedFigures<SessionFigures> {
   return {
     read() {
-      const { cache, times } = session.statistics();
+      const { cache, times, graphStops } = session.statistics();
       const { hits, lateHits, misses, bytesDemanded, bytesPrefetched, bytesWasted } = cache?.decode ?? emptyCounters();
-      return { hits, lateHits, misses, bytesDemanded, bytesPrefetched, bytesWasted, stallMs: times.stallMs };
+      return {
+        experts: { hits, lateHits, misses, bytesDemanded, bytesPrefetched, bytesWasted, stallMs: times.stallMs },
+        steps: { ...times, graphStops },
+      };
     },
     add: (total, from, to) => ({
-      hits: (total?.hits ?? 0) + to.hits - from.hits,
-      lateHits: (total?.lateHits ?? 0) + to.lateHits - from.lateHits,
-      misses: (total?.misses ?? 0) + to.misses - from.misses,
-      bytesDemanded: (total?.bytesDemanded ?? 0) + to.bytesDemanded - from.bytesDemanded,
-      bytesPrefetched: (total?.bytesPrefetched ?? 0) + to.bytesPrefetched - from.bytesPrefetched,
-      bytesWasted: (total?.bytesWasted ?? 0) + to.bytesWasted - from.bytesWasted,
-      stallMs: (total?.stallMs ?? 0) + to.stallMs - from.stallMs,
+      experts: addDifference(total?.experts, from.experts, to.experts),
+      steps: addDifference(total?.steps, from.steps, to.steps),
     }),
   };
+}
+
+/** `total + (to - from)`, field by field. */
+function addDifference<T extends { readonly [K in keyof T]: number }>(total: T | undefined, from: T, to: T): T {
+  const sum: Record<string, number> = {};
+  for (const key of Object.keys(to) as (keyof T & string)[]) sum[key] = (total?.[key] ?? 0) + to[key] - from[key];
+  return sum as T;
 }

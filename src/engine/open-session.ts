@@ -29,6 +29,8 @@ import { DEFAULT_POLICY, type SessionOptions } from "./options.ts";
 import { processMemory } from "./process-memory.ts";
 import { Session } from "./session.ts";
 
+/** GGML_MAX_N_THREADS. ggml does not check it, and a thousand threads at its spinning barriers stop a machine. */
+const MAX_THREADS = 512;
 const DEFAULT_MICRO_BATCH = 512;
 const DEFAULT_CONTEXT = 4096;
 /**
@@ -238,6 +240,8 @@ class Opening {
     const processBytes = processMemory().residentBytes + (options.reservedBytes ?? 0);
     const allBytes = this.#layout.denseBytes + this.#layout.expertBytesTotal;
     const threads = options.threads ?? availableParallelism();
+    if (!Number.isInteger(threads) || threads < 1 || threads > MAX_THREADS)
+      throw new RangeError(`threads must be a whole number from 1 to ${MAX_THREADS}, not ${threads}.`);
     let streaming = budget.kind !== "all" && budget.bytes < allBytes + (budget.kind === "process" ? processBytes : 0);
     for (let attempt = 0; ; attempt++) {
       const context = createContext(model, {
@@ -267,7 +271,7 @@ class Opening {
       const tooLarge = !plan.fits && plan.largestMicroBatch < microBatchTokens;
       if (!wrongMode && !tooLarge) {
         this.#cleanUp.push(() => context.dispose());
-        if (streaming)
+        if (streaming && (this.#options.threadPool ?? true))
           this.#cleanUp.push(attachThreadPool(this.#libraries, context, { threads, poll: this.#options.poll ?? DEFAULT_POLL }));
         return { context, plan, microBatchTokens, streaming };
       }

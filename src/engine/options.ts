@@ -23,6 +23,8 @@ export interface SessionOptions {
   readonly microBatchTokens?: number;
   /** Threads that compute. @default as many as the process may use */
   readonly threads?: number;
+  /** Keep ggml's compute threads alive between groups of nodes while experts are streamed. @default true */
+  readonly threadPool?: boolean;
   /** Spinning of idle compute threads, see `ThreadPoolOptions.poll`. @default 50, as llama.cpp's own programs */
   readonly poll?: number;
   /** Logits per batch at most. @default maxSequences */

@@ -164,6 +164,15 @@ export function adviseFile(fd: number, offset: number, bytes: number, advice: nu
   if (errno !== 0) throw new SystemCallError("posix_fadvise", errno, `advice ${advice} on ${bytes} bytes`);
 }
 
+const rawPrctl = bind<(option: number, value: number) => number>("int prctl(int option, unsigned long value)");
+const PR_SET_PDEATHSIG = 1;
+const SIGKILL = 9;
+
+/** From now on the kernel kills this process when its parent ends, however that happens. */
+export function dieWithParent(): void {
+  if (rawPrctl(PR_SET_PDEATHSIG, SIGKILL) !== 0) throw new SystemCallError("prctl", lastErrno(), "PR_SET_PDEATHSIG");
+}
+
 /** Typed-array window on native memory, valid as long as that memory stays mapped. */
 export function viewMemory(address: number, bytes: number): ArrayBuffer {
   return koffi.view(BigInt(address), bytes) as ArrayBuffer;
