@@ -1,7 +1,7 @@
 /** The public API of warmset: open a model under a memory budget and generate. Everything else is a subpath export. */
 export { ByteSizeError, type MemoryOption, parseByteSize } from "./engine/byte-size.ts";
 export type { StopReason } from "./engine/generation.ts";
-export { ModelProcessError } from "./engine/model-process.ts";
+export { ModelClosedError, ModelProcessError } from "./engine/model-process.ts";
 export {
   type GenerateOptions,
   type Generation,

@@ -10,25 +10,43 @@ afterAll(() => rmSync(folder, { recursive: true }));
 const file = path.join(folder, "data");
 writeFileSync(file, Buffer.alloc(9 * 2 ** 20 + 5, 3));
 
-test("a plan reads whole, aligned requests inside the file and no place twice", () => {
+test("a plan reads aligned requests inside the file and no place twice", () => {
   const options = fc.record({
     requestBytes: fc.integer({ min: 1, max: 64 }).map((pages) => pages * 4096),
-    totalBytes: fc.integer({ min: 1, max: 2 ** 26 }),
-    pattern: fc.constantFrom("random" as const, "sequential" as const),
+    totalBytes: fc.integer({ min: 1, max: 2 ** 23 }),
+    pattern: fc.constantFrom("random" as const, "sequential" as const, "slices" as const),
+    sliceBytes: fc.integer({ min: 1, max: 64 * 4096 }),
     seed: fc.integer(),
   });
   fc.assert(
     fc.property(fc.integer({ min: 64 * 4096, max: 2 ** 27 }), options, (fileBytes, wanted) => {
-      const { offsets, requestBytes } = planProbe(fileBytes, wanted);
-      expect(offsets.length).toBeGreaterThan(0);
-      expect(offsets.length).toBeLessThanOrEqual(Math.max(1, wanted.totalBytes / requestBytes));
-      expect(new Set(offsets).size).toBe(offsets.length);
-      for (const offset of offsets) {
-        expect(offset % requestBytes).toBe(0);
-        expect(offset + requestBytes).toBeLessThanOrEqual(fileBytes);
+      const { requests, requestBytes, contiguousBytes } = planProbe(fileBytes, wanted);
+      const sorted = [...requests].sort((a, b) => a.offset - b.offset);
+      expect(requests.length).toBeGreaterThan(0);
+      for (const [i, { offset, bytes }] of sorted.entries()) {
+        expect(offset % 4096).toBe(0);
+        expect(bytes % 4096).toBe(0);
+        expect(bytes).toBeGreaterThan(0);
+        expect(bytes).toBeLessThanOrEqual(requestBytes);
+        expect(offset + bytes).toBeLessThanOrEqual(sorted[i + 1]?.offset ?? fileBytes);
       }
+      const total = requests.reduce((sum, { bytes }) => sum + bytes, 0);
+      expect(total % contiguousBytes).toBe(0);
+      expect(total).toBeLessThanOrEqual(Math.max(contiguousBytes, wanted.totalBytes));
     }),
   );
+});
+
+test("slices are read from end to end, each somewhere else than the one before", () => {
+  const options = { pattern: "slices", sliceBytes: 2.5 * 2 ** 20 - 100, totalBytes: 15 * 2 ** 20 } as const;
+  const { requests, contiguousBytes } = planProbe(2 ** 30, options);
+  expect(contiguousBytes).toBe(2.5 * 2 ** 20);
+  expect(requests.slice(0, 3).map(({ bytes }) => bytes)).toEqual([2 ** 20, 2 ** 20, 2 ** 19]);
+  for (const [i, { offset, bytes }] of requests.entries()) {
+    const next = requests[i + 1]?.offset;
+    if (i % 3 < 2) expect(next).toBe(offset + bytes);
+    else if (next !== undefined) expect(Math.abs(next - offset)).toBeGreaterThan(100 * 2 ** 20);
+  }
 });
 
 test("an impossible plan is refused", () => {

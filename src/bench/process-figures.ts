@@ -17,6 +17,13 @@ export function peakRssBytes(): number {
   return Number(line[1]) * 1024;
 }
 
+/** Resident set of another process at the moment. */
+export function residentBytesOf(pid: number): number {
+  const line = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"));
+  if (line === null) throw new Error(`The kernel does not say VmRSS in /proc/${pid}/status`);
+  return Number(line[1]) * 1024;
+}
+
 export function majorFaults(): number {
   return process.resourceUsage().majorPageFault;
 }

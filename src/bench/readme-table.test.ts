@@ -9,6 +9,8 @@ const cold = cell("cold", 0.33, [stock]);
 const result: BenchResult = {
   kind: "memory",
   date: "2026-03-04T05:06:07.000Z",
+  complete: true,
+  elapsedMs: 1000,
   configuration: {
     versions: {},
     machine: { cpu: "Some CPU", cores: 2, memoryBytes: 16e9, kernel: "Linux 6.1" },
@@ -26,7 +28,12 @@ const result: BenchResult = {
     repetitions: 3,
   },
   device: undefined,
-  limits: { computeMs: {}, deviceBytesPerSecond: 1.37e9 },
+  limits: {
+    computeMs: {},
+    deviceBytesPerSecond: 1.37e9,
+    deviceSlowestBytesPerSecond: 1.21e9,
+    deviceFastestBytesPerSecond: 2.4e9,
+  },
   rows: resultRows([
     measured(half, stock, ["killed"]),
     measured(half, ours, [run(ours, 100, { bytesRead: 9e8, experts: experts({ hits: 3, misses: 1, stallMs: 400 }) })]),
@@ -45,7 +52,7 @@ test("a table has one line per contender, and runs without prefetching are for t
   ]);
   expect(lines).toContain("| 33 %, prompt of 8 | llama.cpp | 10.04 | 400 |");
   expect(lines.at(-2)).toMatch(
-    /Some CPU, 2 threads, device 1\.37 GB\/s, read_ahead_kb 128, cgroup v1; .* 2026-03-04\.$/,
+    /Some CPU, 2 threads, device 1\.21 to 2\.40 GB\/s, read_ahead_kb 128, cgroup v1; .* 2026-03-04\.$/,
   );
   expect(lines.at(-1)).toBe("Something was downgraded.");
 });

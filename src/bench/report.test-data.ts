@@ -1,6 +1,8 @@
 /** Made-up runs for the tests of the report and its table. */
-import type { ContenderRun, ExpertFigures } from "./contender-protocol.ts";
+import type { ContenderRun, ExpertFigures, FirstPromptBytes } from "./contender-protocol.ts";
+import type { DeviceFigures } from "./device-figures.ts";
 import type { ProbeResult } from "./device-probe.ts";
+import type { MeasuredRun } from "./measured-run.ts";
 import type { MeasuredContender } from "./report.ts";
 import type { Cell, Contender } from "./suite-plan.ts";
 
@@ -8,15 +10,19 @@ export const stock: Contender = { system: "llama.cpp" };
 export const ours: Contender = { system: "warmset", policy: "next-use", prefetch: true };
 export const demandOnly: Contender = { system: "warmset", policy: "next-use", prefetch: false };
 
-/** A device of exactly 1 GB/s. */
-const probe: ProbeResult = {
-  requestBytes: 2 ** 20,
-  depth: 16,
-  pattern: "random",
-  bytes: 1e9,
-  ms: 1000,
-  bytesPerSecond: 1e9,
-};
+/** A device of `gigabytes` per second to reads like the engine's, half of that to requests all over the file. */
+export function probe(gigabytes: number): DeviceFigures {
+  const at = (bytesPerSecond: number): ProbeResult => ({
+    requestBytes: 2 ** 20,
+    depth: 16,
+    pattern: "slices",
+    contiguousBytes: 2 ** 23,
+    bytes: 1e9,
+    ms: 1e12 / bytesPerSecond,
+    bytesPerSecond,
+  });
+  return { slices: at(gigabytes * 1e9), random: at(gigabytes * 5e8) };
+}
 
 export function cell(scenario: Cell["scenario"], memoryFraction: number, contenders: readonly Contender[]): Cell {
   return { scenario, memoryFraction, promptTokens: 8, decodeTokens: 10, warmupTokens: 0, contenders };
@@ -41,6 +47,8 @@ export function run(contender: Contender, tpotMs: number, changes: Partial<Conte
     peakRssBytes: 9e8,
     predictions: [1, 2, 3, 4],
     experts: undefined,
+    steps: undefined,
+    firstPrompt: undefined,
     details: {},
     ...changes,
   };
@@ -51,21 +59,24 @@ export function experts(changes: Partial<ExpertFigures>): ExpertFigures {
   return { ...none, ...changes };
 }
 
+export function firstPrompt(changes: Partial<FirstPromptBytes>): FirstPromptBytes {
+  return { readBytes: 3e9, neededBytes: 3e9, rule: "once", microBatches: 1, experts: 100, ...changes };
+}
+
 export function measured(
   inCell: Cell,
   contender: Contender,
   outcomes: readonly (ContenderRun | "killed")[],
 ): MeasuredContender {
+  return { cell: inCell, contender, memoryBytes: 1e9, runs: outcomes.map((outcome) => measuredRun(outcome)) };
+}
+
+/** On a device of 1 GB/s unless `probes` say otherwise. */
+export function measuredRun(
+  outcome: ContenderRun | "killed",
+  probes: readonly DeviceFigures[] = [probe(1)],
+): MeasuredRun {
   const figures = { peakBytes: 1e9, anonymousBytes: 0, oomKills: 0 };
-  return {
-    cell: inCell,
-    contender,
-    memoryBytes: 1e9,
-    outcomes: outcomes.map((outcome) =>
-      outcome === "killed"
-        ? { status: "killed-by-limit", cgroup: { ...figures, oomKills: 1 } }
-        : { status: "finished", run: outcome, cgroup: figures },
-    ),
-    probes: [probe],
-  };
+  if (outcome !== "killed") return { outcome: { status: "finished", run: outcome, cgroup: figures }, probes };
+  return { outcome: { status: "killed-by-limit", cgroup: { ...figures, oomKills: 1 } }, probes };
 }

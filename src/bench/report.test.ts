@@ -1,6 +1,17 @@
-import { describe, expect, test } from "vitest";
-import { cell, demandOnly, experts, measured, ours, run, stock } from "./report.test-data.ts";
-import { computeAloneMs, judgeTargets, resultRows } from "./report.ts";
+import { expect, test } from "vitest";
+import {
+  cell,
+  demandOnly,
+  experts,
+  firstPrompt,
+  measured,
+  measuredRun,
+  ours,
+  probe,
+  run,
+  stock,
+} from "./report.test-data.ts";
+import { resultRows } from "./report.ts";
 
 const fits = cell("fits", 1.25, [stock, ours]);
 const half = cell("limited", 0.5, [stock, ours, demandOnly]);
@@ -55,6 +66,45 @@ test("the limit is the larger of computing alone and missed bytes, and unused pr
   expect(oursFits.readSpeedShare).toBeNull();
 });
 
+test("each run is held against the device's speed around it, not against that of other minutes", () => {
+  const needs = experts({ misses: 1, bytesDemanded: 1e9, stallMs: 500 });
+  const rows = resultRows([
+    measured(fits, ours, [run(ours, 41)]),
+    {
+      ...measured(half, ours, []),
+      runs: [
+        // 100 MB a token: 50 ms at 2 GB/s, 100 at 1 GB/s, 200 at 0.5 GB/s.
+        measuredRun(run(ours, 55, { bytesRead: 1e9, experts: needs }), [probe(1.5), probe(2.5)]),
+        measuredRun(run(ours, 110, { bytesRead: 1e9, experts: needs }), [probe(1)]),
+        measuredRun(run(ours, 220, { bytesRead: 1e9, experts: needs }), [probe(0.5)]),
+      ],
+    },
+  ]);
+  expect(rows[1].overLimit).toBeCloseTo(1.1);
+  expect(rows[1].limitMs).toBeCloseTo(100);
+  expect(rows[1].readSpeedShare).toBeCloseTo(2);
+  expect(rows[1].deviceBytesPerSecond).toBeCloseTo(1.25e9);
+  expect(rows[1].deviceRandomBytesPerSecond).toBeCloseTo(0.625e9);
+});
+
+test("a run without a probe has no limit, but with everything in memory computing is the limit", () => {
+  const rows = resultRows([
+    { ...measured(fits, ours, []), runs: [measuredRun(run(ours, 41), [])] },
+    { ...measured(half, ours, []), runs: [measuredRun(run(ours, 55), [])] },
+  ]);
+  expect(rows[0].limitMs).toBeCloseTo(41);
+  expect(rows[1]).toMatchObject({ limitMs: null, overLimit: null, deviceBytesPerSecond: null });
+});
+
+test("the bytes of the first prompt are those of the first run", () => {
+  const cold = cell("cold", 0.33, [ours]);
+  const bytes = firstPrompt({ readBytes: 4e9 });
+  expect(resultRows([measured(cold, ours, ["killed", run(ours, 10, { firstPrompt: bytes })])])[0].firstPrompt).toEqual(
+    bytes,
+  );
+  expect(resultRows([measured(cold, ours, ["killed"])])[0].firstPrompt).toBeNull();
+});
+
 test("a contender that was killed has a row without figures that says so", () => {
   const rows = resultRows([
     measured(half, stock, ["killed", "killed"]),
@@ -63,41 +113,4 @@ test("a contender that was killed has a row without figures that says so", () =>
   expect(rows[0]).toMatchObject({ runs: 0, attempts: 2, tokensPerSecond: null, ttftMs: null, tpotMs: { p50: null } });
   expect(rows[0].failures).toEqual(["killed by the memory limit", "killed by the memory limit"]);
   expect(rows[1]).toMatchObject({ runs: 1, attempts: 2, tokensPerSecond: 10, speedup: null, agreement: null });
-});
-
-describe("targets", () => {
-  const targets = judgeTargets(resultRows(suite), "next-use", computeAloneMs(suite));
-  const target = (name: string) => targets.find((candidate) => candidate.name === name);
-
-  test("are met or missed by the rows", () => {
-    expect(target("tok/s over llama.cpp's at 50 %")).toMatchObject({ met: true });
-    expect(target("time of a token over its limit at 50 %")).toMatchObject({ met: false });
-    expect(target("reading speed over the device's at 50 %")).toMatchObject({ met: true });
-    expect(target("stall with prefetching over stall without at 50 %")?.measured).toBeCloseTo(40 / 90);
-    expect(target("peak RSS over the limit at 50 %")).toMatchObject({ measured: 0.9, met: true });
-    expect(target("tok/s over llama.cpp's when all fits")).toMatchObject({ met: true });
-  });
-
-  test("are neither where nothing was measured", () => {
-    expect(target("tok/s over llama.cpp's at 20 %")).toMatchObject({ measured: null, met: null });
-  });
-
-  test("of reading speed are left out where computing is what takes the time", () => {
-    const fast = suite.map((one) =>
-      one.contender === demandOnly ? measured(half, demandOnly, [run(ours, 60, { bytesRead: 1e8 })]) : one,
-    );
-    const names = judgeTargets(resultRows(fast), "next-use", computeAloneMs(fast)).map(({ name }) => name);
-    expect(names).not.toContain("reading speed over the device's at 50 %");
-  });
-});
-
-test("cold starts are compared prompt by prompt", () => {
-  const cold = { ...cell("cold", 0.33, [stock, ours]), promptTokens: 64 };
-  const rows = resultRows([
-    measured(cold, stock, [run(stock, 10, { ttftMs: 10_000, bytesBeforeFirstToken: 7e9 })]),
-    measured(cold, ours, [run(ours, 10, { ttftMs: 4000, bytesBeforeFirstToken: 8e9 })]),
-  ]);
-  const targets = judgeTargets(rows, "next-use", {});
-  expect(targets.find(({ name }) => name.startsWith("first token"))).toMatchObject({ measured: 0.4, met: true });
-  expect(targets.find(({ name }) => name.startsWith("bytes before"))).toMatchObject({ met: false });
 });

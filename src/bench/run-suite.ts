@@ -1,23 +1,21 @@
 /**
- * Runs the side-by-side bench: every cell of the plan, its contenders in alternating order, each in a process and a
- * memory cgroup of its own from a cold page cache. What is measured is in `teacher-forcing.ts`, what it means in
- * `report.ts`; this file only makes the conditions equal and puts everything back afterwards.
+ * Runs the side-by-side bench: every cell of the plan, its contenders in alternating order. How one run is made
+ * comparable is in `measured-run.ts`, what is measured in `teacher-forcing.ts`, what it means in `report.ts`; this file
+ * goes through the plan and hands over the result after each cell, so that an interrupted bench keeps what it has.
  */
 import { statSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
-import { blockDeviceOf, setReadAhead } from "./block-device.ts";
+import { type BlockDevice, blockDeviceOf, setReadAhead } from "./block-device.ts";
 import { CONTENDER_NODE_FLAGS, type ContenderJob } from "./contender-protocol.ts";
-import { type ProbeResult, probeBest } from "./device-probe.ts";
+import { type DeviceFigures, DeviceProber } from "./device-figures.ts";
 import { cutWindows, type HeldOutText, type TokenWindow } from "./held-out.ts";
 import { describeMachine, warmsetVersion } from "./machine.ts";
-import { createMemoryCgroup } from "./memory-cgroup.ts";
-import { dropPageCache } from "./page-cache.ts";
-import { median } from "./quantile.ts";
-import { computeAloneMs, judgeTargets, type MeasuredContender, resultRows } from "./report.ts";
-import type { BenchResult } from "./results.ts";
-import { type ContenderOutcome, runContender } from "./run-contender.ts";
+import { describeOutcome, type MeasuredRun, RunConditions } from "./measured-run.ts";
+import { computeAloneMs, finishedRuns, type MeasuredContender, medianOrNull, resultRows } from "./report.ts";
+import type { BenchConfiguration, BenchResult } from "./results.ts";
 import { alternatingOrder, type Cell, type Contender, contenderName } from "./suite-plan.ts";
+import { judgeTargets } from "./targets.ts";
 import { type TokenizedText, tokenizeTexts } from "./tokenize-texts.ts";
 
 export interface RunSuiteOptions {
@@ -37,98 +35,148 @@ export interface RunSuiteOptions {
   readonly readAheadKb?: number;
   /** llama.cpp's `use_extra_bufts`. @default true, its default */
   readonly stockRepack?: boolean;
+  /** A single run that takes longer is killed and counts as failed. @default 15 minutes */
+  readonly timeoutMs?: number;
   /** One sentence per step. @default nobody is told */
   readonly onProgress?: (message: string) => void;
+  /** The result so far, after each cell. @default nobody is told */
+  readonly onResult?: (result: BenchResult) => void;
   /** Kills the running contender, puts everything back and rejects. @default runs to the end */
   readonly signal?: AbortSignal;
 }
 
-/** Requests in flight that the device is tried with; the engine submits a whole expert at once. */
-const PROBE_DEPTHS = [4, 16, 64];
+const TIMEOUT_MS = 15 * 60_000;
 
 export async function runSuite(options: RunSuiteOptions): Promise<BenchResult> {
-  const { modelPath, cells, texts, repetitions = 3, threads = os.availableParallelism(), signal } = options;
-  const say = options.onProgress ?? (() => {});
-  const modelBytes = statSync(modelPath).size;
-  const notes = new Set<string>();
+  const { modelPath, texts, signal } = options;
   const device = blockDeviceOf(modelPath);
   using readAhead = setReadAhead(device, options.readAheadKb ?? 128);
-  if (readAhead.problem !== undefined) notes.add(readAhead.problem);
   const tokens = tokenizeTexts(modelPath, texts);
+  const windows = options.cells.map((cell) => windowsOf(cell, tokens, options.contextTokens ?? 512));
+  const suite = new Suite(options, device, readAhead.readAheadKb);
+  if (readAhead.problem !== undefined) suite.notes.add(readAhead.problem);
+  for (const [index, cell] of options.cells.entries()) {
+    signal?.throwIfAborted();
+    await suite.run(cell, windows[index]);
+    options.onResult?.(suite.result(index + 1 === options.cells.length));
+  }
+  return suite.result(true);
+}
 
-  const measured: MeasuredContender[] = [];
-  const probes: ProbeResult[] = [];
-  let limit = "";
-  let pageCache = "";
-  for (const cell of cells) {
-    const memoryBytes = Math.floor(cell.memoryFraction * modelBytes);
-    if (memoryBytes > os.totalmem()) {
-      notes.add(`${describeCell(cell)} was left out: it needs ${memoryBytes} bytes, the machine has ${os.totalmem()}`);
-      continue;
-    }
-    const windows = windowsOf(cell, tokens, options.contextTokens ?? 512);
-    const outcomes = new Map<Contender, ContenderOutcome[]>(cell.contenders.map((contender) => [contender, []]));
-    const cellProbes: ProbeResult[] = [];
-    for (let repetition = 0; repetition < repetitions; repetition++) {
-      for (const contender of alternatingOrder(cell.contenders, repetition)) {
-        signal?.throwIfAborted();
-        pageCache = dropPageCache(modelPath);
-        const probe = tryProbe(modelPath, cellProbes.length + 1, notes);
-        if (probe !== undefined) cellProbes.push(probe);
-        say(`${describeCell(cell)}, run ${repetition + 1} of ${repetitions}: ${contenderName(contender)}`);
-        const made = createMemoryCgroup(memoryBytes);
-        limit = made.made ? `cgroup v${made.cgroup.version}` : `only warmset's own budget was held (${made.reason})`;
-        using cgroup = made.made ? made.cgroup : undefined;
-        const outcome = await runContender(
-          jobOf(
-            contender,
-            { modelPath, windows, warmupTokens: cell.warmupTokens, threads },
-            {
-              memoryBytes: cgroup?.limitBytes ?? memoryBytes,
-              repack: options.stockRepack ?? true,
-            },
-          ),
-          { cgroup, signal },
-        );
-        outcomes.get(contender)!.push(outcome);
-        say(`  ${describeOutcome(outcome)}`);
-      }
-    }
-    probes.push(...cellProbes);
-    for (const [contender, list] of outcomes)
-      measured.push({ cell, contender, memoryBytes, outcomes: list, probes: cellProbes });
+class Suite {
+  readonly notes = new Set<string>();
+  readonly #options: RunSuiteOptions;
+  readonly #device: BlockDevice | undefined;
+  readonly #readAheadKb: number | undefined;
+  readonly #repetitions: number;
+  readonly #threads: number;
+  readonly #modelBytes: number;
+  readonly #prober: DeviceProber;
+  readonly #conditions = new RunConditions();
+  readonly #measured: MeasuredContender[] = [];
+  readonly #startedAt = performance.now();
+  readonly #runsInAll: number;
+  #runsDone = 0;
+
+  constructor(options: RunSuiteOptions, device: BlockDevice | undefined, readAheadKb: number | undefined) {
+    this.#options = options;
+    this.#device = device;
+    this.#readAheadKb = readAheadKb;
+    this.#repetitions = options.repetitions ?? 3;
+    this.#threads = options.threads ?? os.availableParallelism();
+    this.#modelBytes = statSync(options.modelPath).size;
+    this.#prober = new DeviceProber(options.modelPath);
+    const contenders = options.cells
+      .filter((cell) => this.#memoryBytes(cell) <= os.totalmem())
+      .flatMap((cell) => cell.contenders);
+    this.#runsInAll = contenders.length * this.#repetitions;
   }
 
-  const rows = resultRows(measured);
-  const computeMs = computeAloneMs(measured);
-  const versions = measured.flatMap(({ outcomes }) =>
-    outcomes.flatMap((outcome) => (outcome.status === "finished" ? [outcome.run.versions] : [])),
-  );
-  return {
-    kind: "memory",
-    date: new Date().toISOString(),
-    configuration: {
-      versions: { warmset: warmsetVersion(), ...versions[0] },
+  async run(cell: Cell, windows: readonly TokenWindow[]): Promise<void> {
+    const { modelPath, signal, timeoutMs = TIMEOUT_MS, stockRepack = true } = this.#options;
+    const memoryBytes = this.#memoryBytes(cell);
+    if (memoryBytes > os.totalmem()) {
+      const reason = `it needs ${memoryBytes} bytes, the machine has ${os.totalmem()}`;
+      this.notes.add(`${describeCell(cell)} was left out: ${reason}`);
+      return;
+    }
+    const base = { modelPath, windows, warmupTokens: cell.warmupTokens, threads: this.#threads };
+    const runs = new Map<Contender, MeasuredRun[]>(cell.contenders.map((contender) => [contender, []]));
+    for (let repetition = 0; repetition < this.#repetitions; repetition++) {
+      for (const contender of alternatingOrder(cell.contenders, repetition)) {
+        this.#say(`${describeCell(cell)}, run ${repetition + 1} of ${this.#repetitions}: ${contenderName(contender)}`);
+        const run = await this.#conditions.measure({
+          modelPath,
+          memoryBytes,
+          job: (limitBytes) => jobOf(contender, base, { memoryBytes: limitBytes, repack: stockRepack }),
+          // Only there is a run held against the device.
+          prober: cell.scenario === "limited" ? this.#prober : undefined,
+          timeoutMs,
+          signal,
+        });
+        runs.get(contender)?.push(run);
+        this.#runsDone++;
+        this.#options.onProgress?.(`  ${describeOutcome(run.outcome)}`);
+      }
+    }
+    if (this.#prober.problem !== undefined) this.notes.add(this.#prober.problem);
+    for (const [contender, list] of runs) this.#measured.push({ cell, contender, memoryBytes, runs: list });
+  }
+
+  result(complete: boolean): BenchResult {
+    const rows = resultRows(this.#measured);
+    const computeMs = computeAloneMs(this.#measured);
+    const probes = this.#measured.flatMap(({ runs }) => runs.flatMap((run) => run.probes));
+    const speeds = probes.map(({ slices }) => slices.bytesPerSecond);
+    return {
+      kind: "memory",
+      date: new Date().toISOString(),
+      complete,
+      elapsedMs: Math.round(performance.now() - this.#startedAt),
+      configuration: this.#configuration(),
+      device: middleProbe(probes),
+      limits: {
+        computeMs,
+        deviceBytesPerSecond: medianOrNull(speeds),
+        deviceSlowestBytesPerSecond: speeds.length === 0 ? null : Math.min(...speeds),
+        deviceFastestBytesPerSecond: speeds.length === 0 ? null : Math.max(...speeds),
+      },
+      rows,
+      targets: judgeTargets(rows, this.#options.targetPolicy, computeMs),
+      notes: [...this.notes],
+    };
+  }
+
+  #configuration(): BenchConfiguration {
+    const { modelPath, texts, cells } = this.#options;
+    const finished = this.#measured.flatMap(({ runs }) => finishedRuns(runs));
+    return {
+      // Those of our own contender where it ran: it names all.
+      versions: { warmset: warmsetVersion(), ...finished.at(-1)?.run.versions },
       machine: describeMachine(),
-      threads,
+      threads: this.#threads,
       nodeFlags: CONTENDER_NODE_FLAGS,
       modelFile: path.basename(modelPath),
-      modelBytes,
-      device: device?.name,
-      readAheadKb: readAhead.readAheadKb,
-      memoryLimit: limit,
-      pageCache: pageCache === "everything" ? "dropped before each run" : "the model's pages dropped before each run",
+      modelBytes: this.#modelBytes,
+      device: this.#device?.name,
+      readAheadKb: this.#readAheadKb,
+      memoryLimit: this.#conditions.memoryLimit,
+      pageCache: this.#conditions.pageCache,
       domains: texts.map(({ domain }) => domain),
       decodeTokens: Math.max(...cells.map(({ decodeTokens }) => decodeTokens)),
       warmupTokens: Math.max(...cells.map(({ warmupTokens }) => warmupTokens)),
-      repetitions,
-    },
-    device: medianProbe(probes),
-    limits: { computeMs, deviceBytesPerSecond: medianProbe(probes)?.bytesPerSecond ?? null },
-    rows,
-    targets: judgeTargets(rows, options.targetPolicy, computeMs),
-    notes: [...notes],
-  };
+      repetitions: this.#repetitions,
+    };
+  }
+
+  #memoryBytes(cell: Cell): number {
+    return Math.floor(cell.memoryFraction * this.#modelBytes);
+  }
+
+  #say(what: string): void {
+    const minutes = ((performance.now() - this.#startedAt) / 60_000).toFixed(1);
+    this.#options.onProgress?.(`[${this.#runsDone + 1}/${this.#runsInAll}, ${minutes} min] ${what}`);
+  }
 }
 
 /** A cold start has one window; its text is the first, because only one prompt counts. */
@@ -151,30 +199,13 @@ function jobOf(
   return { ...base, system: "warmset", memoryBytes: settings.memoryBytes, policy, prefetch };
 }
 
-function tryProbe(modelPath: string, seed: number, notes: Set<string>): ProbeResult | undefined {
-  try {
-    return probeBest(modelPath, PROBE_DEPTHS, { totalBytes: 2 ** 28, seed });
-  } catch (error) {
-    notes.add(`The device's own speed is unknown: ${error instanceof Error ? error.message : String(error)}`);
-    return undefined;
-  }
-}
-
-function medianProbe(probes: readonly ProbeResult[]): ProbeResult | undefined {
-  const middle = median(probes.map(({ bytesPerSecond }) => bytesPerSecond));
-  const distance = (probe: ProbeResult) => Math.abs(probe.bytesPerSecond - middle);
-  return [...probes].sort((a, b) => distance(a) - distance(b))[0];
+function middleProbe(probes: readonly DeviceFigures[]): DeviceFigures | undefined {
+  const sorted = [...probes].sort((a, b) => a.slices.bytesPerSecond - b.slices.bytesPerSecond);
+  return sorted[Math.floor(sorted.length / 2)];
 }
 
 function describeCell({ scenario, memoryFraction, promptTokens }: Cell): string {
   const percent = `${Math.round(memoryFraction * 100)} %`;
   if (scenario === "fits") return "everything fits";
   return scenario === "cold" ? `cold start at ${percent}, prompt of ${promptTokens}` : `memory ${percent}`;
-}
-
-function describeOutcome(outcome: ContenderOutcome): string {
-  if (outcome.status === "failed") return `failed: ${outcome.reason}`;
-  if (outcome.status === "killed-by-limit") return "killed by the memory limit";
-  const { tokensPerSecond, ttftMs, peakRssBytes } = outcome.run;
-  return `${tokensPerSecond.toFixed(2)} tok/s, first token after ${(ttftMs / 1000).toFixed(2)} s, peak RSS ${(peakRssBytes / 2 ** 20).toFixed(0)} MiB`;
 }

@@ -2,6 +2,7 @@
  * `warmset chat`: a conversation that streams. On a terminal with a prompt, line editing and commands; from a pipe each
  * line is a message and answers are all that stdout gets.
  */
+import { basename } from "node:path";
 import { createInterface, type Interface } from "node:readline";
 import type { Command } from "commander";
 import type { GenerateOptions, GenerationResult, MoeModel } from "../engine/open-model.ts";
@@ -57,19 +58,22 @@ async function chat(argument: string | undefined, settings: Settings): Promise<v
   try {
     const session = new ChatSession(model, sampling, loadMs, status);
     if (lines.interactive && !settings.quiet)
-      process.stderr.write(`${model.info.description}, ${memoryText(model)}. /help lists commands.\n`);
+      process.stderr.write(`${basename(model.info.path)}, ${memoryText(model)}. /help lists commands.\n`);
+    let line: string | undefined;
     while (!leave.signal.aborted) {
-      const line = await lines.next();
-      if (line === undefined || line.trim() === "/exit") break;
-      if (line.trim() === "") continue;
+      line = (await lines.next())?.trim();
+      if (line === undefined || line === "/exit") break;
+      if (line === "") continue;
       if (line.startsWith("/")) {
-        process.stderr.write(session.command(line.trim()));
+        process.stderr.write(session.command(line));
         continue;
       }
       answer = new AbortController();
       await session.answer(line, answer.signal);
       answer = undefined;
     }
+    // The terminal's own prompt should not stand behind ours.
+    if (lines.interactive && line !== "/exit") process.stdout.write("\n");
     leave.signal.throwIfAborted();
   } finally {
     lines.close();

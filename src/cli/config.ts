@@ -48,6 +48,9 @@ export interface Settings {
   readonly verbose?: boolean;
 }
 
+/** ggml's own limit (GGML_MAX_N_THREADS, ggml/include/ggml.h); far beyond it the system runs out of memory for stacks. */
+const MAX_THREADS = 512;
+
 const OPTIONS = {
   model: () => new Option("-m, --model <file>", "model file, instead of the argument MODEL"),
   prompt: () => new Option("-p, --prompt <text>", "the prompt; without it, what is piped in"),
@@ -69,7 +72,9 @@ const OPTIONS = {
       "tokens computed at once at most, also -ub (default: 512, less in a small budget)",
     ).argParser(wholeNumber(1)),
   threads: () =>
-    new Option("-t, --threads <count>", "threads that compute (default: all cores)").argParser(wholeNumber(1)),
+    new Option("-t, --threads <count>", "threads that compute (default: all cores)").argParser(
+      wholeNumber(1, MAX_THREADS),
+    ),
   memory: () =>
     new Option(
       "--memory <size>",
@@ -221,24 +226,26 @@ function withOneBudget(command: Command): Settings {
   return source === "cli" ? { ...rest, memory } : { ...rest, expertMemory };
 }
 
-function wholeNumber(smallest: number): (text: string) => number {
+function wholeNumber(smallest: number, largest = Number.MAX_SAFE_INTEGER): (text: string) => number {
   return (text) => {
     const value = Number(text);
-    if (text.trim() === "" || !Number.isSafeInteger(value) || value < smallest)
-      throw new InvalidArgumentError(`It must be a whole number from ${smallest} on.`);
+    if (text.trim() === "" || !Number.isSafeInteger(value) || value < smallest || value > largest)
+      throw new InvalidArgumentError(`It must be a whole number ${range(smallest, largest)}.`);
     return value;
   };
 }
 
-function decimal(smallest: number, largest = Number.POSITIVE_INFINITY): (text: string) => number {
+function decimal(smallest: number, largest = Number.MAX_VALUE): (text: string) => number {
   return (text) => {
     const value = Number(text);
-    if (text.trim() === "" || !Number.isFinite(value) || value < smallest || value > largest) {
-      const range = Number.isFinite(largest) ? `from ${smallest} to ${largest}` : `from ${smallest} on`;
-      throw new InvalidArgumentError(`It must be a number ${range}.`);
-    }
+    if (text.trim() === "" || !(value >= smallest && value <= largest))
+      throw new InvalidArgumentError(`It must be a number ${range(smallest, largest)}.`);
     return value;
   };
+}
+
+function range(smallest: number, largest: number): string {
+  return largest >= Number.MAX_SAFE_INTEGER ? `from ${smallest} on` : `from ${smallest} to ${largest}`;
 }
 
 function collect(text: string, before: readonly string[] | undefined): readonly string[] {

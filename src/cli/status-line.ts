@@ -20,7 +20,8 @@ export interface StatusLineOptions {
 export class StatusLine implements Disposable {
   readonly #stream: NodeJS.WriteStream;
   readonly #quiet: boolean;
-  #startedAt = performance.now();
+  /** Undefined until there is something to show. */
+  #startedAt: number | undefined;
   #shownAt = 0;
   #visible = false;
   #timer: NodeJS.Timeout | undefined;
@@ -33,6 +34,7 @@ export class StatusLine implements Disposable {
   /** Progress of something whose size is known: a bar, the rate and the time that is left. */
   progress(label: string, doneBytes: number, totalBytes: number): void {
     const now = performance.now();
+    this.#startedAt ??= now;
     const elapsedMs = now - this.#startedAt;
     const interval = this.#stream.isTTY ? TERMINAL_INTERVAL_MS : PLAIN_INTERVAL_MS;
     if (this.#quiet || elapsedMs < SILENT_MS || now - this.#shownAt < interval) return;
@@ -51,8 +53,9 @@ export class StatusLine implements Disposable {
   waiting(label: string): void {
     this.clear();
     if (this.#quiet || !this.#stream.isTTY) return;
+    const startedAt = performance.now();
     this.#timer = setInterval(() => {
-      this.#rewrite(`${label} ${formatMs(performance.now() - this.#startedAt)}`);
+      this.#rewrite(`${label} ${formatMs(performance.now() - startedAt)}`);
     }, TERMINAL_INTERVAL_MS * 5);
     this.#timer.unref();
   }
@@ -62,7 +65,7 @@ export class StatusLine implements Disposable {
     clearInterval(this.#timer);
     if (this.#visible) this.#stream.write("\r\x1b[K");
     this.#visible = false;
-    this.#startedAt = performance.now();
+    this.#startedAt = undefined;
     this.#shownAt = 0;
   }
 

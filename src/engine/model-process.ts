@@ -14,7 +14,11 @@ import { ModelError, type Reply, type Request } from "./protocol.ts";
  * token took 72 ms of computing with Node's defaults and 24 with no V8 workers. The young generation is kept small
  * because what the host allocates is little and its resident set is part of the budget.
  */
-export const HOST_NODE_FLAGS: readonly string[] = ["--v8-pool-size=0", "--single-threaded-gc", "--max-semi-space-size=2"];
+export const HOST_NODE_FLAGS: readonly string[] = [
+  "--v8-pool-size=0",
+  "--single-threaded-gc",
+  "--max-semi-space-size=2",
+];
 
 const KEPT_STDERR = 4000;
 
@@ -34,9 +38,20 @@ export class ModelProcessError extends Error {
           : signal === "SIGABRT"
             ? "llama.cpp gave up on this model."
             : "Please report this.";
-    super(`The model's process ended with ${signal ?? `code ${exitCode}`}. ${why}${last === "" ? "" : ` It last said: ${last}`}`);
+    super(
+      `The model's process ended with ${signal ?? `code ${exitCode}`}. ${why}${last === "" ? "" : ` It last said: ${last}`}`,
+    );
     this.signal = signal ?? undefined;
     this.exitCode = exitCode ?? undefined;
+  }
+}
+
+/** The model was closed: by `close()`, or at the end of an `await using`. */
+export class ModelClosedError extends Error {
+  override readonly name = "ModelClosedError";
+
+  constructor() {
+    super("The model was closed. Open it again to use it.");
   }
 }
 
@@ -55,7 +70,9 @@ export class ModelProcess {
   #nextId = 1;
   #stderr = "";
   #ended: Error | undefined;
-  #closing = false;
+  #closed: Promise<void> | undefined;
+  /** Resolves when nothing that can be aborted runs or waits for its turn any more. */
+  #turn: Promise<void> = Promise.resolve();
 
   constructor(options: { readonly verbose: boolean }) {
     this.#abortDescriptor = openAbortFile();
@@ -84,31 +101,56 @@ export class ModelProcess {
    */
   async request<T>(body: Body, onReply: (reply: Reply) => void = () => {}, signal?: AbortSignal): Promise<T> {
     signal?.throwIfAborted();
-    if (this.#ended !== undefined) throw this.#ended;
-    const id = this.#nextId++;
-    const abort = () => this.#setAbort(1);
-    signal?.addEventListener("abort", abort);
+    if (body.type !== "open" && body.type !== "generate") return this.#send<T>(body, onReply);
+    // One at a time: the host answers between two tokens of a generation, and its one abort byte has no address.
+    const before = this.#turn;
+    let leave = () => {};
+    const left = new Promise<void>((resolve) => (leave = resolve));
+    this.#turn = before.then(() => left);
+    const listening = new AbortController();
+    let running = false;
+    let abort = () => {};
+    const aborted = new Promise<void>((resolve) => (abort = resolve));
+    signal?.addEventListener("abort", () => abort(), { signal: listening.signal });
     try {
-      return await new Promise<T>((resolve, reject) => {
-        this.#waiting.set(id, { resolve: resolve as (value: unknown) => void, reject, onReply });
-        this.#child.send({ ...body, id } as Request, (error) => {
-          if (error !== null && this.#waiting.delete(id)) reject(this.#ended ?? error);
-        });
-      });
+      await Promise.race([before, aborted]);
+      signal?.throwIfAborted();
+      running = true;
+      abort = () => this.#setAbort(1);
+      return await this.#send<T>(body, onReply);
     } catch (error) {
       signal?.throwIfAborted();
       throw error;
     } finally {
-      signal?.removeEventListener("abort", abort);
-      this.#setAbort(0);
+      listening.abort();
+      if (running) this.#setAbort(0);
+      leave();
     }
   }
 
+  #send<T>(body: Body, onReply: (reply: Reply) => void): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      if (this.#closed !== undefined) throw new ModelClosedError();
+      if (this.#ended !== undefined) throw this.#ended;
+      const id = this.#nextId++;
+      this.#waiting.set(id, { resolve: resolve as (value: unknown) => void, reject, onReply });
+      this.#child.send({ ...body, id } as Request, (error) => {
+        if (error !== null && this.#waiting.delete(id)) reject(this.#ended ?? error);
+      });
+    });
+  }
+
   /** Gives the model back and waits until its process is gone. */
-  async close(): Promise<void> {
-    if (this.#closing) return;
-    this.#closing = true;
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  async #close(): Promise<void> {
+    for (const { reject } of this.#waiting.values()) reject(new ModelClosedError());
+    this.#waiting.clear();
     if (this.#ended === undefined) {
+      this.#setAbort(1);
       const gone = new Promise<void>((resolve) => this.#child.once("close", () => resolve()));
       this.#child.send({ type: "close", id: 0 } satisfies Request, () => {});
       await gone;
@@ -117,8 +159,10 @@ export class ModelProcess {
 
   readonly #kill = () => void this.#child.kill("SIGKILL");
 
-  #setAbort(value: number): void {
-    if (this.#ended === undefined) fs.writeSync(this.#abortDescriptor, Uint8Array.of(value), 0, 1, 0);
+  #setAbort(value: 0 | 1): void {
+    // What runs while the model closes is to be given up, whoever else is done.
+    if (this.#ended === undefined && (value === 1 || this.#closed === undefined))
+      fs.writeSync(this.#abortDescriptor, Uint8Array.of(value), 0, 1, 0);
   }
 
   #receive(reply: Reply): void {
@@ -127,10 +171,12 @@ export class ModelProcess {
     switch (reply.type) {
       case "done":
         this.#waiting.delete(reply.id);
-        return waiting.resolve(reply.result);
+        waiting.resolve(reply.result);
+        return;
       case "failed":
         this.#waiting.delete(reply.id);
-        return waiting.reject(new ModelError(reply.error));
+        waiting.reject(new ModelError(reply.error));
+        return;
       default:
         waiting.onReply(reply);
     }

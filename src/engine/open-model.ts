@@ -3,7 +3,7 @@
  * Everything here is asynchronous and can be aborted; the work is done by `host.ts`.
  */
 import type { ChatMessage, SamplerOptions } from "../llama/index.ts";
-import { memoryBudget, type MemoryOption } from "./byte-size.ts";
+import { type MemoryOption, memoryBudget } from "./byte-size.ts";
 import type { GenerationLimits, StopReason } from "./generation.ts";
 import { ModelProcess } from "./model-process.ts";
 import { DEFAULT_POLICY } from "./options.ts";
@@ -111,6 +111,8 @@ export async function openModel(path: string, options: OpenModelOptions = {}): P
       },
       options.signal,
     );
+    // The signal may have fired after the last read.
+    options.signal?.throwIfAborted();
     return new MoeModel(child, info);
   } catch (error) {
     await child.close();

@@ -124,7 +124,8 @@ class Aio implements ReadEngine {
       const events = this.#address + this.#events;
       // With a minimum of 0 and no time-out, io_getevents returns at once with what is there.
       n = Number(syscall(this.#calls.getevents, this.#context, wanted, this.#depth, events, 0));
-      if (n < 0 && lastErrno() !== 4 /* EINTR */) throw new SystemCallError("io_getevents", lastErrno(), "waiting for reads");
+      if (n < 0 && lastErrno() !== 4 /* EINTR */)
+        throw new SystemCallError("io_getevents", lastErrno(), "waiting for reads");
     }
     const view = this.#view;
     for (let i = 0; i < n; i++) {

@@ -16,8 +16,21 @@ const DT_JMPREL = 23;
 const RELA_BYTES = 24;
 const SYMBOL_BYTES = 24;
 
-/** Link-time address of `library`'s import slot for `symbol`; undefined when the library does not import it lazily. */
+/**
+ * Link-time address of a library's import slot for `symbol`; undefined when the library does not import it lazily, or
+ * when the file is not a sound one.
+ */
 export function findImportSlot(elf: Buffer, symbol: string): number | undefined {
+  try {
+    return slotOf(elf, symbol);
+  } catch (error) {
+    // An offset that points out of the file.
+    if (error instanceof RangeError) return undefined;
+    throw error;
+  }
+}
+
+function slotOf(elf: Buffer, symbol: string): number | undefined {
   if (elf.length < 64 || elf.readUInt32BE(0) !== 0x7f454c46 || elf[4] !== 2 || elf[5] !== 1) return undefined;
   const u64 = (at: number): number => Number(elf.readBigUInt64LE(at));
   const headers = u64(32);
@@ -30,7 +43,9 @@ export function findImportSlot(elf: Buffer, symbol: string): number | undefined 
     if (type === PT_DYNAMIC) for (let q = u64(at + 8); u64(q) !== 0; q += 16) dynamic.set(u64(q), u64(q + 8));
   }
   const fileOffset = (address: number | undefined): number | undefined => {
-    const segment = segments.find((s) => address !== undefined && address >= s.address && address < s.address + s.bytes);
+    const segment = segments.find(
+      (s) => address !== undefined && address >= s.address && address < s.address + s.bytes,
+    );
     return segment && address !== undefined ? address - segment.address + segment.offset : undefined;
   };
   const relocations = fileOffset(dynamic.get(DT_JMPREL));
@@ -40,7 +55,7 @@ export function findImportSlot(elf: Buffer, symbol: string): number | undefined 
   const end = relocations + (dynamic.get(DT_PLTRELSZ) ?? 0);
   for (let r = relocations; r < end; r += RELA_BYTES) {
     const name = strings + elf.readUInt32LE(symbols + elf.readUInt32LE(r + 12) * SYMBOL_BYTES);
-    if (elf.toString("latin1", name, elf.indexOf(0, name)) === symbol) return u64(r);
+    if (elf.toString("latin1", name, name + symbol.length + 1) === `${symbol}\0`) return u64(r);
   }
   return undefined;
 }
@@ -75,5 +90,9 @@ export function redirectImport(libraryPath: string, symbol: string, target: bigi
   const slot = new BigUint64Array(viewMemory(address, 8));
   const original = slot[0];
   slot[0] = target;
-  return { restore: () => void (slot[0] = original) };
+  return {
+    restore: () => {
+      slot[0] = original;
+    },
+  };
 }

@@ -24,7 +24,9 @@ export interface MappingCapture {
   restore(): void;
 }
 
-const MmapCallback = koffi.proto("uintptr_t WarmsetMmap(uintptr_t addr, size_t len, int prot, int flags, int fd, int64_t off)");
+const MmapCallback = koffi.proto(
+  "uintptr_t WarmsetMmap(uintptr_t addr, size_t len, int prot, int flags, int fd, int64_t off)",
+);
 const AdviseCallback = koffi.proto("int WarmsetAdvise(uintptr_t addr, size_t len, int advice)");
 const FadviseCallback = koffi.proto("int WarmsetFadvise(int fd, int64_t off, int64_t len, int advice)");
 

@@ -275,7 +275,11 @@ export class OwnedMemory implements ExpertMemory {
   #requests(key: ExpertKey, stage: number): number {
     const slice = this.#places.layers[Math.floor(key / this.#experts)][stage];
     if (slice === undefined) return 0;
-    const cover = coveringPages(slice.offset + (key % this.#experts) * slice.strideBytes, slice.strideBytes, PAGE_BYTES);
+    const cover = coveringPages(
+      slice.offset + (key % this.#experts) * slice.strideBytes,
+      slice.strideBytes,
+      PAGE_BYTES,
+    );
     return Math.ceil((cover.end - cover.start) / REQUEST_BYTES);
   }
 
@@ -284,7 +288,11 @@ export class OwnedMemory implements ExpertMemory {
     const slice = this.#places.layers[Math.floor(key / this.#experts)][stage];
     if (slice === undefined) return false;
     const at = key * this.stages + stage;
-    const cover = coveringPages(slice.offset + (key % this.#experts) * slice.strideBytes, slice.strideBytes, PAGE_BYTES);
+    const cover = coveringPages(
+      slice.offset + (key % this.#experts) * slice.strideBytes,
+      slice.strideBytes,
+      PAGE_BYTES,
+    );
     const start = cover.start + this.#submitted[at] * REQUEST_BYTES;
     if (start >= cover.end) return false;
     const bytes = Math.min(REQUEST_BYTES, cover.end - start);
@@ -377,7 +385,8 @@ export class OwnedMemory implements ExpertMemory {
       const bestSize = best < 0 ? -1 : this.#donors[best].bytes;
       const covers = size >= bytes - PAGE_BYTES;
       const bestCovers = bestSize >= bytes - PAGE_BYTES;
-      if (best < 0 || (covers && (!bestCovers || size < bestSize)) || (!covers && !bestCovers && size > bestSize)) best = i;
+      if (best < 0 || (covers && (!bestCovers || size < bestSize)) || (!covers && !bestCovers && size > bestSize))
+        best = i;
     }
     if (best < 0) return undefined;
     return this.#removeDonor(best);
@@ -402,7 +411,8 @@ export class OwnedMemory implements ExpertMemory {
       if (i === 0) this.#speculativeHead = (this.#speculativeHead + 1) % size;
       else
         for (let j = i; j + 1 < this.#speculativeCount; j++)
-          this.#speculative[(this.#speculativeHead + j) % size] = this.#speculative[(this.#speculativeHead + j + 1) % size];
+          this.#speculative[(this.#speculativeHead + j) % size] =
+            this.#speculative[(this.#speculativeHead + j + 1) % size];
       this.#speculativeCount--;
       return true;
     }

@@ -46,12 +46,7 @@ class InterposedReads implements ReadEngine {
   readonly #held: Held[] = [];
   #index = 0;
 
-  constructor(
-    inner: ReadEngine,
-    paths: readonly string[],
-    done: ReadDone,
-    treat: (request: ReadRequest) => Treatment,
-  ) {
+  constructor(inner: ReadEngine, paths: readonly string[], done: ReadDone, treat: (request: ReadRequest) => Treatment) {
     this.#inner = inner;
     this.#paths = paths;
     this.#done = done;

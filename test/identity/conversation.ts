@@ -42,7 +42,8 @@ export function converse(
   const lengths = [0, 0];
   const choose = (row: Float32Array): number => {
     logits.push(row.slice());
-    const best = row.indexOf(row.reduce((a, b) => Math.max(a, b)));
+    // Broken weights make logits that are no numbers: then any token will do to go on.
+    const best = Math.max(0, row.indexOf(row.reduce((a, b) => Math.max(a, b))));
     tokens.push(best);
     return best;
   };

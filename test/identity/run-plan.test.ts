@@ -35,7 +35,9 @@ describe("the runs of the identity gate", () => {
   test("give the demo model every policy with every budget, and every pair of the rest", () => {
     const runs = allRuns();
     expect(missingPairs(runs)).toEqual([]);
-    expect(new Set(runs.map(({ budget, policy }) => `${budget} ${policy}`)).size).toBe(BUDGETS.length * POLICIES.length);
+    expect(new Set(runs.map(({ budget, policy }) => `${budget} ${policy}`)).size).toBe(
+      BUDGETS.length * POLICIES.length,
+    );
     expect(new Set(runs.map(runName)).size).toBe(runs.length);
   });
 });

@@ -1,0 +1,67 @@
+import { Writable } from "node:stream";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { StatusLine } from "./status-line.ts";
+
+beforeEach(() => void vi.useFakeTimers({ toFake: ["performance", "setInterval", "clearInterval"] }));
+afterEach(() => void vi.useRealTimers());
+
+function terminal(isTTY: boolean) {
+  let text = "";
+  const stream = new Writable({
+    write(chunk, _encoding, done) {
+      text += String(chunk);
+      done();
+    },
+  });
+  return { stream: Object.assign(stream, { isTTY, columns: 80 }) as unknown as NodeJS.WriteStream, text: () => text };
+}
+
+/** Two seconds of progress at 50 MB/s, told ten times a second. */
+function load(status: StatusLine): void {
+  for (let i = 0; i <= 20; i++) {
+    status.progress("loading", i * 5e6, 200e6);
+    vi.advanceTimersByTime(100);
+  }
+}
+
+test("a terminal gets one line that is rewritten and erased", () => {
+  const { stream, text } = terminal(true);
+  const status = new StatusLine({ quiet: false, stream });
+  load(status);
+  expect(text()).toMatch(/\rl?.*loading \[##########\.{10}\] 95\.4 MiB of 191 MiB, 50\.0 MB\/s, 2\.00 s left$/);
+  expect(text()).not.toContain("\n");
+  status.clear();
+  expect(text().endsWith("\r\x1b[K")).toBe(true);
+});
+
+test("elsewhere it is a plain line now and then, and nothing for short work", () => {
+  const { stream, text } = terminal(false);
+  const status = new StatusLine({ quiet: false, stream });
+  load(status);
+  expect(text()).toBe("");
+  vi.advanceTimersByTime(20_000);
+  status.progress("loading", 150e6, 200e6);
+  expect(text()).toMatch(/^loading: 75 %, 143 MiB of 191 MiB, [\d.]+ MB\/s, [\d.]+ s left\n$/);
+});
+
+test("quiet is quiet", () => {
+  const { stream, text } = terminal(true);
+  const status = new StatusLine({ quiet: true, stream });
+  load(status);
+  status.waiting("computing");
+  vi.advanceTimersByTime(5000);
+  status.clear();
+  expect(text()).toBe("");
+});
+
+test("waiting shows the time and stops with clear", () => {
+  const { stream, text } = terminal(true);
+  const status = new StatusLine({ quiet: false, stream });
+  status.waiting("computing the prompt,");
+  vi.advanceTimersByTime(3000);
+  expect(text()).toContain("computing the prompt, 3.00 s");
+  status.clear();
+  const before = text();
+  vi.advanceTimersByTime(3000);
+  expect(text()).toBe(before);
+});
