@@ -52,7 +52,14 @@ export function replay(
 
 export function routerEvent(stop: RecordedRouting, nextGate?: Float32Array) {
   const expertsUsed = stop.tokens === 0 ? 0 : stop.experts.length / stop.tokens;
-  return { ...stop, expertsUsed, distinctCount: stop.distinct.length, probabilities: undefined, nextGate, hidden: undefined };
+  return {
+    ...stop,
+    expertsUsed,
+    distinctCount: stop.distinct.length,
+    probabilities: undefined,
+    nextGate,
+    hidden: undefined,
+  };
 }
 
 /** One layer's decision from lists of experts, one list per token, with equal weights. */

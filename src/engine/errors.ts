@@ -58,7 +58,9 @@ export class BudgetTooSmallError extends Error {
 
   constructor(budgetBytes: number, smallestBudgetBytes: number, advice: string) {
     const mib = (bytes: number) => `${Math.ceil(bytes / 2 ** 20)} MiB`;
-    super(`A budget of ${mib(budgetBytes)} is too small; the smallest that works is ${mib(smallestBudgetBytes)}. ${advice}`);
+    super(
+      `A budget of ${mib(budgetBytes)} is too small; the smallest that works is ${mib(smallestBudgetBytes)}. ${advice}`,
+    );
     this.budgetBytes = budgetBytes;
     this.smallestBudgetBytes = smallestBudgetBytes;
   }

@@ -97,7 +97,8 @@ export class ExpertStream implements GraphListener {
   routed(stop: RouterStop): boolean {
     const start = performance.now();
     this.link.interrupted();
-    if (this.#leftAt > 0) this.link.computed(this.#phase, start - this.#leftAt - (this.times.stallMs - this.#stalledSince));
+    if (this.#leftAt > 0)
+      this.link.computed(this.#phase, start - this.#leftAt - (this.times.stallMs - this.#stalledSince));
     if (this.#options.aborted()) return false;
     if (stop.tokens === 0) {
       // The last layers of a micro-batch without outputs: nothing is chosen, and their products have no rows.
@@ -137,8 +138,10 @@ export class ExpertStream implements GraphListener {
       while (!this.cache.has(key)) {
         // No room yet: speculative reads hold it. Each one that is called off or ends may let this one start.
         this.#callOff(layer, true);
-        if (!this.cache.has(key) && memory.inFlightBytes === 0) throw new Error("No read in flight holds the room that a layer needs");
-        if (!this.cache.has(key)) memory.waitForAny();
+        memory.pump(0);
+        if (this.cache.has(key)) break;
+        if (memory.inFlightBytes === 0) throw new Error("No read in flight holds the room that a layer needs");
+        memory.waitForAny();
         this.#throwOnFailure();
       }
       memory.pump(0);

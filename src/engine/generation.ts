@@ -67,7 +67,16 @@ export function* generate(
   let promptMs = 0;
   let stopReason: StopReason = "length";
   const summary = (): GenerationSummary => {
-    return { tokens, text, promptTokens: prompt.length, cachedTokens, stopReason, promptMs, tokenMs, seed: sampler.seed };
+    return {
+      tokens,
+      text,
+      promptTokens: prompt.length,
+      cachedTokens,
+      stopReason,
+      promptMs,
+      tokenMs,
+      seed: sampler.seed,
+    };
   };
   try {
     const start = performance.now();

@@ -5,8 +5,8 @@
  */
 import fs from "node:fs";
 import { availableParallelism } from "node:os";
-import type { Policy } from "../cache/policy.ts";
 import { smallestBudgetBytes } from "../cache/layer-budget.ts";
+import type { Policy } from "../cache/policy.ts";
 import type { ModelShape } from "../cache/shape.ts";
 import { type GgufFile, type MoeLayout, openGguf, readMoeLayout, toModelShape } from "../gguf/index.ts";
 import { GraphHook, type GraphListener } from "../llama/graph-hook.ts";
@@ -120,7 +120,12 @@ class Opening {
       memory =
         this.#options.backend === "page-cache"
           ? new PageCacheMemory({ ...places, descriptors: opened.descriptors })
-          : new OwnedMemory({ ...places, reads: opened.reads, budgetBytes: plan.expertBudgetBytes, recycle: this.#options.recyclePages ?? true });
+          : new OwnedMemory({
+              ...places,
+              reads: opened.reads,
+              budgetBytes: plan.expertBudgetBytes,
+              recycle: this.#options.recyclePages ?? true,
+            });
       const policy: Policy = this.#options.policy ?? policyByName(DEFAULT_POLICY);
       stream = new ExpertStream({
         shape: this.#shape,
@@ -272,7 +277,9 @@ class Opening {
       if (!wrongMode && !tooLarge) {
         this.#cleanUp.push(() => context.dispose());
         if (streaming && (this.#options.threadPool ?? true))
-          this.#cleanUp.push(attachThreadPool(this.#libraries, context, { threads, poll: this.#options.poll ?? DEFAULT_POLL }));
+          this.#cleanUp.push(
+            attachThreadPool(this.#libraries, context, { threads, poll: this.#options.poll ?? DEFAULT_POLL }),
+          );
         return { context, plan, microBatchTokens, streaming };
       }
       context.dispose();
@@ -281,9 +288,7 @@ class Opening {
       if (microBatchTokens === 1)
         throw new BudgetTooSmallError(
           budget.kind === "all" ? 0 : budget.bytes,
-          budget.kind === "experts"
-            ? smallestBudgetBytes(this.#shape, 1)
-            : plan.smallestBudgetBytes,
+          budget.kind === "experts" ? smallestBudgetBytes(this.#shape, 1) : plan.smallestBudgetBytes,
           "Give it more memory, or use a smaller context or model.",
         );
       microBatchTokens = Math.max(1, plan.largestMicroBatch);

@@ -11,8 +11,7 @@ export interface ProcessMemory {
 }
 
 export function processMemory(): ProcessMemory {
-  if (process.platform !== "linux")
-    return { residentBytes: process.memoryUsage.rss(), peakBytes: undefined };
+  if (process.platform !== "linux") return { residentBytes: process.memoryUsage.rss(), peakBytes: undefined };
   const status = fs.readFileSync("/proc/self/status", "latin1");
   const field = (name: string): number => {
     const match = new RegExp(`^${name}:\\s+(\\d+) kB$`, "m").exec(status);

@@ -73,7 +73,11 @@ export interface FailedMessage {
 export type Reply =
   | { readonly type: "progress"; readonly id: number; readonly bytesRead: number; readonly bytesTotal: number }
   | { readonly type: "piece"; readonly id: number; readonly text: string; readonly token: number }
-  | { readonly type: "done"; readonly id: number; readonly result: ModelInfo | GenerateResult | SessionStatistics | Int32Array | undefined }
+  | {
+      readonly type: "done";
+      readonly id: number;
+      readonly result: ModelInfo | GenerateResult | SessionStatistics | Int32Array | undefined;
+    }
   | FailedMessage;
 
 export interface GenerateResult {
@@ -95,7 +99,10 @@ export function toPortable(error: unknown): PortableError {
   if (!(error instanceof Error)) return { name: "Error", message: String(error), stack: undefined, data: {} };
   const data: Record<string, unknown> = {};
   for (const [key, value] of Object.entries(error))
-    if (key !== "name" && (value === null || ["string", "number", "boolean"].includes(typeof value) || Array.isArray(value)))
+    if (
+      key !== "name" &&
+      (value === null || ["string", "number", "boolean"].includes(typeof value) || Array.isArray(value))
+    )
       data[key] = value;
   return { name: error.name, message: error.message, stack: error.stack, data };
 }

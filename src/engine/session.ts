@@ -6,8 +6,8 @@
 import fs from "node:fs";
 import type { Phase } from "../cache/policy.ts";
 import type { CacheStatistics } from "../cache/statistics.ts";
-import { Batch, type Context, type Model } from "../llama/index.ts";
 import type { GraphHook } from "../llama/graph-hook.ts";
+import { Batch, type Context, type Model } from "../llama/index.ts";
 import { viewMemory } from "../memory/libc.ts";
 import { ContextFullError, DecodeError, ExpertReadError, GenerationAbortedError, ModelChangedError } from "./errors.ts";
 import type { ExpertStream } from "./expert-stream.ts";
@@ -202,4 +202,3 @@ export class Session implements Disposable {
     }
   }
 }
-

@@ -59,7 +59,8 @@ export class NativeLog {
     if (!continued) this.#level = level;
     if (this.verbose && this.#level !== DEBUG) process.stderr.write(text);
     const [, kind, mebibytes] = BUFFER_SIZE.exec(text) ?? [];
-    if (kind !== undefined) this.#buffers.set(kind, (this.#buffers.get(kind) ?? 0) + Math.ceil(Number(mebibytes) * 2 ** 20));
+    if (kind !== undefined)
+      this.#buffers.set(kind, (this.#buffers.get(kind) ?? 0) + Math.ceil(Number(mebibytes) * 2 ** 20));
     if (this.#level !== WARN && this.#level !== ERROR) return;
     if (continued && this.#lines.length > 0) {
       this.#lines[this.#lines.length - 1] += text;

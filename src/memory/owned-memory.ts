@@ -206,9 +206,10 @@ export class OwnedMemory implements ExpertMemory {
   wait(key: ExpertKey, stage: number): void {
     const at = key * this.stages + stage;
     while (this.#pending[at] > 0 && this.failure === undefined) {
-      // A full queue held some back, or the expert has found room only just now.
+      // A full queue held some back, or the expert has found room only just now, or nobody promoted it.
       this.#submitDemanded();
-      this.#reads.reap(1);
+      if (this.#reads.inFlight === 0) this.promote(key);
+      else this.#reads.reap(1);
     }
   }
 

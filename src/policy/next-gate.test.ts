@@ -73,7 +73,12 @@ describe("next-gate", () => {
     ];
     iteration(60);
     const scores = Array.from({ length: 60 }, (_, i) => rows[i % 3]).flat();
-    expect(stop(0, Array(60).fill([0, 1]), scores, 100)).toEqual(["prefetch 7", "prefetch 6", "prefetch 8", "prefetch 9"]);
+    expect(stop(0, Array(60).fill([0, 1]), scores, 100)).toEqual([
+      "prefetch 7",
+      "prefetch 6",
+      "prefetch 8",
+      "prefetch 9",
+    ]);
   });
 
   test("a short prompt reads nothing ahead", () => {

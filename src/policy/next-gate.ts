@@ -99,7 +99,8 @@ class NextGate implements Policy {
     this.#chosen = new Float64Array((shape.layers + 1) * MARGIN_CLASSES);
     for (let c = 0; c < MARGIN_CLASSES; c++) {
       this.#predictions[shape.layers * MARGIN_CLASSES + c] = PRIOR_OUTCOMES;
-      this.#chosen[shape.layers * MARGIN_CLASSES + c] = PRIOR_OUTCOMES * priorOf(LOWEST_MARGIN + (c + 0.5) * CLASS_WIDTH);
+      this.#chosen[shape.layers * MARGIN_CLASSES + c] =
+        PRIOR_OUTCOMES * priorOf(LOWEST_MARGIN + (c + 0.5) * CLASS_WIDTH);
     }
     this.#rankScore = new Float64Array(Math.max(this.#ranks, shape.expertsUsed + 1));
     this.#unchosen = new Float64Array(shape.experts);
@@ -181,7 +182,10 @@ class NextGate implements Policy {
     const own = this.#predictedLayer * MARGIN_CLASSES + marginClass;
     const all = this.#shape.layers * MARGIN_CLASSES + marginClass;
     const shared = (this.#chosen[all] as number) / (this.#predictions[all] as number);
-    return ((this.#chosen[own] as number) + SHARED_OUTCOMES * shared) / ((this.#predictions[own] as number) + SHARED_OUTCOMES);
+    return (
+      ((this.#chosen[own] as number) + SHARED_OUTCOMES * shared) /
+      ((this.#predictions[own] as number) + SHARED_OUTCOMES)
+    );
   }
 
   /** Finds each token's best-scored experts, best first, by insertion (the ranks are few), and their margins. */
@@ -228,7 +232,8 @@ class NextGate implements Policy {
   #line(residents: Residents): void {
     const { experts } = this.#shape;
     const unchosen = this.#unchosen.fill(1);
-    const confidence = this.#predictedTokens > 1 ? Math.max(this.#minConfidence, PROMPT_CONFIDENCE) : this.#minConfidence;
+    const confidence =
+      this.#predictedTokens > 1 ? Math.max(this.#minConfidence, PROMPT_CONFIDENCE) : this.#minConfidence;
     this.#lined = true;
     for (let i = 0; i < this.#predictedTokens * this.#ranks; i++) {
       const expert = this.#predicted[i] as number;

@@ -39,12 +39,15 @@ test("the package holds the program, the model with its card, the texts and the 
     ...["README.md", "LICENSE", "CHANGELOG.md", "package.json", "docs/troubleshooting.md"],
   ])
     expect(packed).toContain(file);
-  const strangers = packed.filter((file) => !/^(dist|models|docs)\/|^(README|CHANGELOG)\.md$|^LICENSE$|^package\.json$/.test(file));
+  const strangers = packed.filter(
+    (file) => !/^(dist|models|docs)\/|^(README|CHANGELOG)\.md$|^LICENSE$|^package\.json$/.test(file),
+  );
   expect(strangers).toEqual([]);
   expect(packed.filter((file) => /\.test\.|test-data|\.map$/.test(file))).toEqual([]);
   // Each compiled file still has its source: nothing stale is shipped.
   const orphans = packed.filter(
-    (file) => file.startsWith("dist/") && !existsSync(path.join(root, "src", file.slice(5).replace(/(\.d\.ts|\.js)$/, ".ts"))),
+    (file) =>
+      file.startsWith("dist/") && !existsSync(path.join(root, "src", file.slice(5).replace(/(\.d\.ts|\.js)$/, ".ts"))),
   );
   expect(orphans).toEqual([]);
 });
