@@ -28,7 +28,9 @@ export function build() {
 export function buildIfStale() {
   const compiled = newest(output);
   const sources = Math.max(newest(source), statSync(path.join(root, "tsconfig.build.json")).mtimeMs);
-  return compiled > sources ? 0 : build();
+  if (compiled <= sources) return build();
+  removeOrphans();
+  return 0;
 }
 
 /** Latest time of change of a file below `folder`, 0 when there is none. */

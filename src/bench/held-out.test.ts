@@ -60,6 +60,16 @@ test("windows share the forced tokens evenly and are runs of their text", () => 
   );
 });
 
+test("only the first window has a long prompt where the others are wanted shorter", () => {
+  const texts = ["a", "b", "c"].map((domain) => ({ domain, tokens: new Int32Array(100) }));
+  const windows = cutWindows(texts, { promptTokens: 8, laterPromptTokens: 1, decodeTokens: 30 });
+  expect(windows.map(({ promptTokens, tokens }) => [promptTokens, tokens.length - promptTokens])).toEqual([
+    [8, 10],
+    [1, 10],
+    [1, 10],
+  ]);
+});
+
 test("a text that is too short is refused by name", () => {
   const texts = [{ domain: "haiku", tokens: [1, 2, 3] }];
   expect(() => cutWindows(texts, { promptTokens: 2, decodeTokens: 2 })).toThrow(HeldOutTextTooShortError);

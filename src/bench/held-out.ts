@@ -20,8 +20,13 @@ export interface TokenWindow {
 }
 
 export interface WindowOptions {
-  /** Tokens of each window's prompt. @default 8 */
+  /** Tokens of the prompt. @default 8 */
   readonly promptTokens?: number;
+  /**
+   * Tokens of the prompts of the second window and those after it. A prompt reads several times what a token does, so
+   * with many domains prompts would take most of a bench that counts tokens. @default as many as in the first one
+   */
+  readonly laterPromptTokens?: number;
   /** Forced tokens of all windows together; rounded up to the same number in each. @default 256 */
   readonly decodeTokens?: number;
   /** Longest window, tokens: what the model was trained for. @default 512 */
@@ -70,16 +75,18 @@ export function cutWindows(
   options: WindowOptions = {},
 ): TokenWindow[] {
   const { promptTokens = 8, decodeTokens = 256, contextTokens = 512 } = options;
+  const laterPromptTokens = options.laterPromptTokens ?? promptTokens;
   if (texts.length === 0) throw new RangeError("No held-out text to cut windows from");
   const forced = Math.min(Math.ceil(decodeTokens / texts.length), contextTokens - promptTokens);
-  const length = promptTokens + forced;
-  if (promptTokens < 1 || forced < 1)
+  if (Math.min(promptTokens, laterPromptTokens) < 1 || forced < 1)
     throw new RangeError(
       `A prompt of ${promptTokens} and ${decodeTokens} tokens do not fit a context of ${contextTokens}`,
     );
-  return texts.map(({ domain, tokens }) => {
+  return texts.map(({ domain, tokens }, index) => {
+    const prompt = index === 0 ? promptTokens : laterPromptTokens;
+    const length = prompt + forced;
     if (tokens.length < length) throw new HeldOutTextTooShortError(domain, length, tokens.length);
     const start = Math.floor((tokens.length - length) / 2);
-    return { domain, promptTokens, tokens: Array.from({ length }, (_, i) => tokens[start + i]) };
+    return { domain, promptTokens: prompt, tokens: Array.from({ length }, (_, i) => tokens[start + i]) };
   });
 }

@@ -13,7 +13,7 @@ import { cutWindows, type HeldOutText } from "./held-out.ts";
 import { describeMachine, warmsetVersion } from "./machine.ts";
 import { describeOutcome, type MeasuredRun, RunConditions } from "./measured-run.ts";
 import { finishedRuns } from "./report.ts";
-import { alternatingOrder } from "./suite-plan.ts";
+import { alternatingOrder, LATER_PROMPT_TOKENS } from "./suite-plan.ts";
 import { tokenizeTexts } from "./tokenize-texts.ts";
 
 export interface RunAblationOptions {
@@ -50,7 +50,11 @@ export async function runAblation(options: RunAblationOptions): Promise<Ablation
   const memoryBytes = Math.floor(memoryFraction * modelBytes);
   const device = blockDeviceOf(modelPath);
   using readAhead = setReadAhead(device, READ_AHEAD_KB);
-  const windows = cutWindows(tokenizeTexts(modelPath, texts), { promptTokens: PROMPT_TOKENS, decodeTokens });
+  const windows = cutWindows(tokenizeTexts(modelPath, texts), {
+    promptTokens: PROMPT_TOKENS,
+    laterPromptTokens: LATER_PROMPT_TOKENS,
+    decodeTokens,
+  });
   const prober = new DeviceProber(modelPath);
   const conditions = new RunConditions();
   const measured = new Map<Ablation, MeasuredRun[]>(ablations.map((ablation) => [ablation, []]));

@@ -14,7 +14,7 @@ import { describeMachine, warmsetVersion } from "./machine.ts";
 import { describeOutcome, type MeasuredRun, RunConditions } from "./measured-run.ts";
 import { computeAloneMs, finishedRuns, type MeasuredContender, medianOrNull, resultRows } from "./report.ts";
 import type { BenchConfiguration, BenchResult } from "./results.ts";
-import { alternatingOrder, type Cell, type Contender, contenderName } from "./suite-plan.ts";
+import { alternatingOrder, type Cell, type Contender, contenderName, LATER_PROMPT_TOKENS } from "./suite-plan.ts";
 import { judgeTargets } from "./targets.ts";
 import { type TokenizedText, tokenizeTexts } from "./tokenize-texts.ts";
 
@@ -184,6 +184,7 @@ function windowsOf(cell: Cell, texts: readonly TokenizedText[], contextTokens: n
   const { promptTokens, decodeTokens } = cell;
   return cutWindows(cell.scenario === "cold" ? texts.slice(0, 1) : texts, {
     promptTokens,
+    laterPromptTokens: LATER_PROMPT_TOKENS,
     decodeTokens,
     contextTokens,
   });

@@ -36,6 +36,8 @@ export interface SuiteOptions {
 
 export const DECODE_TOKENS = 128;
 export const WARMUP_TOKENS = 32;
+/** Texts after the first one begin with a prompt of one token, see `WindowOptions`. */
+export const LATER_PROMPT_TOKENS = 1;
 /** Prompts of cold starts, tokens: a short question, and a micro-batch that uses nearly every expert. */
 const COLD_PROMPTS = [8, 64];
 /** The middle one of the standard limits. */

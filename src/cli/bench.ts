@@ -24,18 +24,7 @@ export function addBenchCommand(program: Command): void {
     .command("bench [MODEL]")
     .description("compare with stock llama.cpp on the same tokens, under the same memory limits");
   command.option("--memory <sizes>", `limits, comma-separated: 6GiB, 50% (default: ${DEFAULT_LIMITS})`);
-  addOptions(command, [
-    "policies",
-    "tokens",
-    "warmup",
-    "runs",
-    "threads",
-    "ctxSize",
-    "text",
-    "complete",
-    "repack",
-    "out",
-  ]);
+  addOptions(command, ["policies", "tokens", "warmup", "runs", "threads", "text", "complete", "repack", "out"]);
   addOptions(command, ["model", "json", "quiet", "verbose"]);
   command.action((argument: string | undefined) => bench(argument, settingsOf(command)));
 }
@@ -70,7 +59,6 @@ async function bench(argument: string | undefined, settings: Settings): Promise<
     repetitions: settings.runs ?? 3,
     stockRepack: settings.repack ?? true,
     ...(settings.threads === undefined ? {} : { threads: settings.threads }),
-    ...(settings.ctxSize === undefined ? {} : { contextTokens: settings.ctxSize }),
     onProgress: (message) => {
       if (!settings.quiet) process.stderr.write(`${message}\n`);
     },

@@ -54,7 +54,7 @@ async function run(argument: string | undefined, settings: Settings): Promise<vo
     };
     if (settings.json)
       process.stdout.write(`${JSON.stringify(runDocument(figures, configuration(figures, settings, path)))}\n`);
-    else if (!result.text.endsWith("\n")) process.stdout.write("\n");
+    else if (!/^$|\n$/.test(result.text)) process.stdout.write("\n");
     if (!quiet && !settings.json) process.stderr.write(`\n${runSummary(figures)}\n`);
     stop.signal.throwIfAborted();
   } finally {

@@ -20,8 +20,8 @@ export interface StatusLineOptions {
 export class StatusLine implements Disposable {
   readonly #stream: NodeJS.WriteStream;
   readonly #quiet: boolean;
-  /** Undefined until there is something to show. */
-  #startedAt: number | undefined;
+  /** When progress was first told, and what was done by then; undefined before. */
+  #start: { readonly at: number; readonly doneBytes: number } | undefined;
   #shownAt = 0;
   #visible = false;
   #timer: NodeJS.Timeout | undefined;
@@ -34,17 +34,18 @@ export class StatusLine implements Disposable {
   /** Progress of something whose size is known: a bar, the rate and the time that is left. */
   progress(label: string, doneBytes: number, totalBytes: number): void {
     const now = performance.now();
-    this.#startedAt ??= now;
-    const elapsedMs = now - this.#startedAt;
+    this.#start ??= { at: now, doneBytes };
+    const elapsedMs = now - this.#start.at;
     const interval = this.#stream.isTTY ? TERMINAL_INTERVAL_MS : PLAIN_INTERVAL_MS;
     if (this.#quiet || elapsedMs < SILENT_MS || now - this.#shownAt < interval) return;
     this.#shownAt = now;
-    const share = totalBytes === 0 ? 1 : doneBytes / totalBytes;
+    const share = doneBytes / totalBytes;
+    const bytesPerMs = (doneBytes - this.#start.doneBytes) / elapsedMs;
     const filled = Math.round(share * BAR_CELLS);
     const bar = `[${"#".repeat(filled)}${".".repeat(BAR_CELLS - filled)}]`;
-    const left = share === 0 ? "" : `, ${formatMs((elapsedMs * (1 - share)) / share)} left`;
+    const left = bytesPerMs > 0 ? `, ${formatMs((totalBytes - doneBytes) / bytesPerMs)} left` : "";
     const amount = `${formatBytes(doneBytes)} of ${formatBytes(totalBytes)}`;
-    const rate = formatRate((1000 * doneBytes) / elapsedMs);
+    const rate = formatRate(1000 * bytesPerMs);
     if (this.#stream.isTTY) this.#rewrite(`${label} ${bar} ${amount}, ${rate}${left}`);
     else this.#stream.write(`${label}: ${Math.round(100 * share)} %, ${amount}, ${rate}${left}\n`);
   }
@@ -65,7 +66,7 @@ export class StatusLine implements Disposable {
     clearInterval(this.#timer);
     if (this.#visible) this.#stream.write("\r\x1b[K");
     this.#visible = false;
-    this.#startedAt = undefined;
+    this.#start = undefined;
     this.#shownAt = 0;
   }
 

@@ -256,10 +256,24 @@ export class OwnedMemory implements ExpertMemory {
   #submitDemanded(): boolean {
     for (let stage = 0; stage < this.stages; stage++)
       for (let i = 0; i < this.#demandedCount; i++)
-        do if (this.#reads.free === 0) return false;
+        do if (this.#reads.free === 0) return this.#forgetSubmitted();
         while (this.#submitNext(this.#demanded[i] as ExpertKey, stage));
     this.#demandedCount = 0;
     return true;
+  }
+
+  /** An expert that stayed in the list could be read, evicted and demanded again, and be in it twice. */
+  #forgetSubmitted(): false {
+    let kept = 0;
+    for (let i = 0; i < this.#demandedCount; i++) {
+      const key = this.#demanded[i] as ExpertKey;
+      let more = false;
+      for (let stage = 0; stage < this.stages; stage++)
+        if (this.#submitted[key * this.stages + stage] < this.#requests(key, stage)) more = true;
+      if (more) this.#demanded[kept++] = key;
+    }
+    this.#demandedCount = kept;
+    return false;
   }
 
   /** A load that was half called off is wanted after all: let its last reads land, then read all of it again. */

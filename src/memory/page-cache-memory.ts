@@ -44,6 +44,9 @@ export class PageCacheMemory implements ExpertMemory {
     this.#experts = options.expertsPerLayer;
     this.stages = Math.max(...options.layers.map((slices) => slices.length));
     this.#pending = new Uint8Array(options.layers.length * this.#experts * this.stages);
+    // What is cached already is outside of any budget, and a file that was just written lies in folios of up to 2 MiB,
+    // of which the kernel drops none in part (find_lock_entries of mm/filemap.c).
+    for (const descriptor of options.descriptors) adviseFile(descriptor, 0, 0, POSIX_FADV_DONTNEED);
   }
 
   load(key: ExpertKey, _kind: LoadKind): void {

@@ -40,7 +40,7 @@ test("the package holds the program, the model with its card, the texts and the 
   ])
     expect(packed).toContain(file);
   const strangers = packed.filter(
-    (file) => !/^(dist|models|docs)\/|^(README|CHANGELOG)\.md$|^LICENSE$|^package\.json$/.test(file),
+    (file) => !/^(dist|models|docs)\/|^(bench\/)?README\.md$|^CHANGELOG\.md$|^LICENSE$|^package\.json$/.test(file),
   );
   expect(strangers).toEqual([]);
   expect(packed.filter((file) => /\.test\.|test-data|\.map$/.test(file))).toEqual([]);
