@@ -8,6 +8,7 @@ import { DEFAULT_POLICY } from "../engine/options.ts";
 import { policyByName } from "../policy/index.ts";
 import { heldOutTexts, inflatedDemo } from "./bench-model.ts";
 import { keepResult, progress, resultFile, runBenchProgram, wholeNumber } from "./bench-program.ts";
+import { mergeResults } from "./merge-results.ts";
 import { renderTable, withTable } from "./readme-table.ts";
 import type { BenchResult } from "./results.ts";
 import { runSuite } from "./run-suite.ts";
@@ -25,6 +26,7 @@ const HELP = `Usage: npm run bench:memory -- [options]
   --timeout MINUTES  a single run that takes longer has failed (default: 15)
   --limited-only     leave out cold starts, the fitting case and runs without prefetch
   --no-repack        load stock llama.cpp's weights as they are in the file
+  --add-to FILE      keep the cells of this earlier result that are not measured now
   --out FILE         where the result is kept, after every limit (default: bench/results/memory.json)
   --inflate-only     write the inflated model, print its path, and stop
   --readme FILE      put the table of the kept result into FILE, and run nothing
@@ -45,6 +47,7 @@ await runBenchProgram(async (signal) => {
       "limited-only": { type: "boolean", default: false },
       "no-repack": { type: "boolean", default: false },
       out: { type: "string", default: resultFile("memory") },
+      "add-to": { type: "string" },
       "inflate-only": { type: "boolean", default: false },
       readme: { type: "string" },
       json: { type: "boolean", default: false },
@@ -78,7 +81,10 @@ await runBenchProgram(async (signal) => {
     process.stdout.write(`${modelPath}\n`);
     return;
   }
-  const result = await runSuite({
+  const earlier =
+    values["add-to"] === undefined ? undefined : (JSON.parse(readFileSync(values["add-to"], "utf8")) as BenchResult);
+  const merged = (part: BenchResult) => (earlier === undefined ? part : mergeResults(earlier, part, policies[0]));
+  const part = await runSuite({
     modelPath,
     texts: heldOutTexts(),
     cells,
@@ -88,9 +94,10 @@ await runBenchProgram(async (signal) => {
     stockRepack: !values["no-repack"],
     timeoutMs,
     onProgress: progress,
-    onResult: (soFar) => keepResult(values.out, soFar),
+    onResult: (soFar) => keepResult(values.out, merged(soFar)),
     signal,
   });
+  const result = merged(part);
   process.stdout.write(values.json ? `${JSON.stringify(result)}\n` : `${renderTable(result)}\n`);
   for (const { name, wanted, measured, met } of result.targets)
     progress(

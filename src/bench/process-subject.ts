@@ -6,6 +6,7 @@ import { Worker } from "node:worker_threads";
 import { compiledModule } from "../compiled-module.ts";
 import { openModel } from "../engine/open-model.ts";
 import { processMemory } from "../engine/process-memory.ts";
+import { dieWithParent } from "../memory/libc.ts";
 import { readMessage, writeResult } from "./child-message.ts";
 import { residentBytesOf } from "./process-figures.ts";
 import type { LayoutMessage, LayoutRun } from "./process-layouts.ts";
@@ -24,6 +25,8 @@ const CALLS = [
   { name: "again", tokens: 50 },
 ] as const;
 
+// A bench that is killed outright cannot end its children.
+dieWithParent();
 const message = readMessage() as LayoutMessage;
 switch (message.where) {
   case "main": {

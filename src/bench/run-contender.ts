@@ -26,7 +26,7 @@ export interface RunContenderOptions {
   readonly timeoutMs?: number | undefined;
 }
 
-/** Rejects only when aborted or when the process cannot be started at all. */
+/** Rejects only when aborted. */
 export async function runContender(job: ContenderJob, options: RunContenderOptions = {}): Promise<ContenderOutcome> {
   const { cgroup, signal, timeoutMs } = options;
   const message: ContenderMessage = { job, startedAtEpochMs: Date.now() };

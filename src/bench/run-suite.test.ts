@@ -4,6 +4,7 @@ import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
 import { readHeldOutTexts } from "./held-out.ts";
 import { createMemoryCgroup } from "./memory-cgroup.ts";
+import type { BenchResult } from "./results.ts";
 import { runSuite } from "./run-suite.ts";
 import type { Cell } from "./suite-plan.ts";
 
@@ -51,6 +52,29 @@ test("a suite runs its cells and returns rows, conditions and targets", async ()
     "llama.cpp",
   ]);
   expect(JSON.parse(JSON.stringify(result)).rows.length).toBe(2);
+});
+
+test("a contender that fails has its row, the others too, and the result is handed over after each cell", async () => {
+  const kept: BenchResult[] = [];
+  const failing: Cell = { ...cell, contenders: [{ system: "warmset", policy: "no-such-policy", prefetch: true }] };
+  const result = await runSuite({
+    modelPath,
+    texts,
+    cells: [failing, { ...cell, contenders: cell.contenders.slice(1) }],
+    targetPolicy: "lru",
+    repetitions: 1,
+    threads: 1,
+    onResult: (soFar) => kept.push(soFar),
+  });
+  expect(kept.map(({ complete, rows }) => [complete, rows.length])).toEqual([
+    [false, 1],
+    [true, 2],
+  ]);
+  expect(result.rows[0]).toMatchObject({ runs: 0, attempts: 1, tokensPerSecond: null });
+  expect(result.rows[0].failures[0]).toMatch(/no-such-policy/);
+  expect(result.rows[1]).toMatchObject({ runs: 1, failures: [] });
+  // Right before and right after each run.
+  expect(result.rows[1].deviceBytesPerSecond).toBeGreaterThan(1e6);
 });
 
 test("an interrupted suite rejects and leaves no cgroup behind", async () => {
