@@ -1,18 +1,19 @@
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
 import { openSession } from "../engine/open-session.ts";
+import { openGguf, readMoeLayout } from "../gguf/index.ts";
 import { lru } from "../policy/lru.ts";
 import { firstPromptBytes, PromptExperts } from "./first-prompt.ts";
 
 const modelPath = fileURLToPath(new URL("../../models/demo-moe-q8_0.gguf", import.meta.url));
+const { expertBytesTotal } = readMoeLayout(openGguf(modelPath));
 const prompt = Int32Array.from({ length: 24 }, (_, i) => 100 + 7 * i);
 
 function firstPrompt(expertShare: number, microBatchTokens: number) {
   const policy = lru();
   const experts = new PromptExperts(policy);
-  const all = 2 * 2 ** 20 + 12 * 2 ** 20;
   using session = openSession(modelPath, {
-    memory: { kind: "experts", bytes: Math.floor(expertShare * all) },
+    memory: { kind: "experts", bytes: Math.floor(expertShare * expertBytesTotal) },
     policy,
     microBatchTokens,
     threads: 1,

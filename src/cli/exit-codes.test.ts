@@ -42,6 +42,7 @@ describe("2, wrong usage:", () => {
   test("a variable that cannot be understood", () =>
     fails(run(), 2, /WARMSET_SEED=abc: .*whole number/, { env: { WARMSET_SEED: "abc" } }));
   test("a drive's speed that is none", () => fails(["plan", "demo", "--disk", "fast"], 2, /--disk fast/));
+  test("a missing text", () => fails(["bench", "demo", "--text", "/none.txt"], 2, /--text \/none\.txt/));
   test("a bench without counted tokens", () =>
     fails(["bench", "demo", "--tokens", "4", "--warmup", "4"], 2, /--warmup/));
 });
@@ -65,6 +66,4 @@ describe("4, budget too small:", () => {
 describe("1, failed:", () => {
   test("a prompt longer than the context", () =>
     fails(["run", "demo", ...STREAMING], 1, /context holds 512/, { stdin: "A long story. ".repeat(500) }));
-  test("a result file that cannot be written", () =>
-    fails(["bench", "demo", "--out", "/none/x.json", "--text", "/none.txt"], 2, /\/none\.txt/));
 });

@@ -54,10 +54,12 @@ test("a split model is one model with its files", async () => {
 });
 
 test("layers that differ are listed, dense ones counted", async () => {
-  const file = await makeTinyModel(folder, tinyModel("deepseek2"));
-  const { layers, moeLayers, perLayer } = await inspect(file);
+  const file = await makeTinyModel(folder, tinyModel("glm4moe"));
+  const { layers, moeLayers, perLayer, unusedBytes, expertBytes } = await inspect(file);
   expect(layers).toBeGreaterThan(moeLayers);
-  expect(perLayer.length).toBe(moeLayers);
+  expect(unusedBytes).toBeGreaterThan(0);
+  expect(Math.max(...perLayer.map((layer) => layer.expertBytes))).toBe(expertBytes);
   const { stdout } = await warmset(["inspect", file]);
-  expect(stdout).toMatch(/layers +\d+: \d+ with experts, \d+ without/);
+  expect(stdout).toMatch(/layers +5: 3 with experts, 2 without/);
+  expect(stdout).toMatch(/blocks 1, 3 +8 experts, 2 used .*down q5_0\n +block 2 +8 experts, 2 used .*down q8_0/);
 });

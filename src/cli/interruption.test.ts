@@ -1,7 +1,8 @@
 /** Signals and closed pipes end a command quickly and cleanly: exit code, what happened so far, no process left. */
-import { readdirSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import os from "node:os";
-import { describe, expect, test } from "vitest";
+import path from "node:path";
+import { afterAll, describe, expect, test } from "vitest";
 import { childrenOf, isRunning, STREAMING, type Started, said, start } from "./command-line.test-data.ts";
 
 /** Goes on for many seconds unless it is stopped. */
@@ -21,20 +22,21 @@ const ENDLESS = [
 
 /** The model's process is there and text has come. */
 async function running(args: readonly string[]): Promise<Started & { readonly host: number }> {
-  const started = start(args);
+  const started = start(args, { env: { TMPDIR: temporary } });
   await said(started.child.stdout, " ");
   const [host, ...others] = childrenOf(started.child.pid as number);
   expect(others).toEqual([]);
   return { ...started, host };
 }
 
-const leftovers = () => readdirSync(os.tmpdir()).filter((name) => /^warmset-(?!exit|inspect|package|docs)/.test(name));
+/** Temporary files of a command go here, and here alone. */
+const temporary = mkdtempSync(path.join(os.tmpdir(), "warmset-interruption-"));
+afterAll(() => rmSync(temporary, { recursive: true }));
 
 describe("run", () => {
   test.each(["SIGINT", "SIGTERM", "SIGHUP"] as const)(
     "%s stops the generation and tells what there was",
     async (signal) => {
-      const before = leftovers();
       const { child, finished, host } = await running(ENDLESS);
       child.kill(signal);
       const { exitCode, stdout, stderr } = await finished;
@@ -42,7 +44,7 @@ describe("run", () => {
       expect(stdout).toMatch(/\w+.*\n$/s);
       expect(stderr).toMatch(/speed .*tokens after a prompt of \d+; interrupted\n/);
       expect(isRunning(host)).toBe(false);
-      expect(leftovers()).toEqual(before);
+      expect(readdirSync(temporary)).toEqual([]);
     },
   );
 

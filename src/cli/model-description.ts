@@ -150,27 +150,36 @@ export function modelTable(model: ModelDescription): string {
   return parts.join("\n");
 }
 
-/** Layers that look alike, in runs of neighbours. */
+/** Layers that look alike, in the order of their first one. */
 function layerGroups(layers: readonly LayerDescription[]): LayerDescription[][] {
-  const groups: LayerDescription[][] = [];
+  const groups = new Map<string, LayerDescription[]>();
   for (const layer of layers) {
-    const last = groups.at(-1)?.at(-1);
-    if (last !== undefined && last.block === layer.block - 1 && looks(last) === looks(layer))
-      groups.at(-1)?.push(layer);
-    else groups.push([layer]);
+    const { block: _, ...looks } = layer;
+    const key = JSON.stringify(looks);
+    groups.set(key, [...(groups.get(key) ?? []), layer]);
   }
-  return groups;
-}
-
-function looks({ block: _, ...rest }: LayerDescription): string {
-  return JSON.stringify(rest);
+  return [...groups.values()];
 }
 
 function groupRow(group: readonly LayerDescription[]): string[] {
-  const first = group[0];
-  const last = group[group.length - 1];
-  const range = first.block === last.block ? `block ${first.block}` : `blocks ${first.block} to ${last.block}`;
-  return [range, `${first.experts} experts, ${first.expertsUsed} used`, expertText(first)];
+  const [{ experts, expertsUsed }] = group;
+  const blocks = ranges(group.map(({ block }) => block));
+  return [
+    `${group.length > 1 ? "blocks" : "block"} ${blocks}`,
+    `${experts} experts, ${expertsUsed} used`,
+    expertText(group[0]),
+  ];
+}
+
+/** "0-5, 8, 11-12" of ascending numbers. */
+function ranges(numbers: readonly number[]): string {
+  const runs: [first: number, last: number][] = [];
+  for (const n of numbers) {
+    const run = runs.at(-1);
+    if (run !== undefined && run[1] === n - 1) run[1] = n;
+    else runs.push([n, n]);
+  }
+  return runs.map(([first, last]) => (first === last ? `${first}` : `${first}-${last}`)).join(", ");
 }
 
 function expertText({ expertBytes, types }: LayerDescription): string {

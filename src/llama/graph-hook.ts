@@ -151,6 +151,8 @@ export class GraphHook {
       this.#stopLayer = layer;
       return layer >= 0;
     }
+    // Views take over the name, with a word behind it: "ffn_moe_probs-0 (reshaped)" has other dimensions.
+    if (words.u64(tensor + TENSOR_OFFSET.viewSrc) !== 0) return false;
     if (kind === LOGI && (words.u32(name + 12) & 0xffff) === (word("ts") & 0xffff) && this.#dashAt(name + 14)) {
       this.#logits = tensor;
       this.#probs = 0;
@@ -211,7 +213,8 @@ export class GraphHook {
         if (byte !== DASH) return -1;
         continue;
       }
-      if (byte < 48 || byte > 57) break;
+      if (byte === 0 && digits > 0) break;
+      if (byte < 48 || byte > 57) return -1;
       block = block * 10 + byte - 48;
       digits++;
     }

@@ -17,7 +17,7 @@ export interface PreadFile {
 export interface PreadPoolOptions {
   /** Reads at the same time. @default 4 (each thread costs about 5 MiB; drives are flat or near it at 4 x 1 MiB) */
   readonly threads?: number;
-  /** Requests queued or running at most. @default 256 */
+  /** Requests queued or running at most, a power of two. @default 256 */
   readonly depth?: number;
 }
 
@@ -91,7 +91,8 @@ class PreadPool implements ReadEngine {
     if (this.free === 0) throw new Error("Read queue full: reap before submitting more.");
     // Workers take slots in the order of submission; a slot is free again when its result was reaped.
     const ticket = Atomics.load(this.#control, CONTROL.submitted);
-    const slot = ticket % this.#depth;
+    // Tickets wrap at 2^32, after a month of 1 GB/s; a power of two divides that.
+    const slot = (ticket >>> 0) % this.#depth;
     // Results can be reaped out of order, so the next slot in line may still be busy although others are free.
     while (Atomics.load(this.#slots, slot * SLOT.words + SLOT.state) !== STATE.free) this.reap(1);
     this.#slotTag[slot] = tag;

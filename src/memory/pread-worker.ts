@@ -43,7 +43,7 @@ for (;;) {
     continue;
   }
   if (Atomics.compareExchange(control, CONTROL.claimed, claimed, claimed + 1) !== claimed) continue;
-  const slot = claimed % shared.depth;
+  const slot = (claimed >>> 0) % shared.depth;
   slots[slot * SLOT.words + SLOT.errno] = readSlot(slot);
   Atomics.store(slots, slot * SLOT.words + SLOT.state, STATE.done);
   Atomics.add(control, CONTROL.done, 1);

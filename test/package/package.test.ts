@@ -73,6 +73,25 @@ test("the library and its subpaths can be imported", () => {
   expect(run("node", ["--input-type=module", "-e", program])).toMatch(/^ time there was\|true\|\d+\n$/);
 });
 
+test("its types hold in a strict TypeScript project", () => {
+  const program = `
+    import { type MoeModel, openModel } from "warmset";
+    import { type Policy, policyByName } from "warmset/policy";
+    import { openGguf } from "warmset/gguf";
+    const model: MoeModel = await openModel("model.gguf", { memory: "6GiB", policy: "lru" });
+    const { experts, text } = await model.chat([{ role: "user", content: "Hi" }], { onAbort: "resolve" }).result;
+    const policy: Policy = policyByName("lru");
+    export const figures: readonly number[] = [experts.hitRate, openGguf("model.gguf").fileBytes];
+    export const words: readonly string[] = [text, policy.name];
+    // @ts-expect-error a misspelt option
+    await openModel("model.gguf", { memroy: "6GiB" });`;
+  writeFileSync(path.join(app, "consumer.ts"), program);
+  const compiler = path.join(root, "node_modules/typescript/bin/tsc");
+  const types = ["--types", "node", "--typeRoots", path.join(root, "node_modules/@types")];
+  const target = ["--module", "nodenext", "--target", "es2022", "--lib", "es2023,esnext.disposable"];
+  expect(run("node", [compiler, "--noEmit", "--strict", ...target, ...types, "consumer.ts"])).toBe("");
+});
+
 test("only llama.cpp libraries for Linux are installed", () => {
   const installed = readdirSync(path.join(app, "node_modules/@node-llama-cpp"));
   expect(installed).toContain(`linux-${process.arch}`);
