@@ -3,7 +3,7 @@
  *
  * Eviction does not give pages back to the kernel: the pages of the victim are moved (mremap) to the expert that
  * takes its place. Freeing them and faulting fresh, zeroed ones in costs 375 to 430 us per MiB inside io_submit, on
- * the thread that computes, and held direct reads to 1.5 GB/s on a drive that gives 3.4; moving costs 1.3 us per MiB.
+ * the thread that computes, and held direct reads to 1.5 GB/s on a drive that gives 3.4; moving costs about 5 us per MiB.
  */
 import type { ExpertKey } from "../cache/shape.ts";
 import type { ExpertMemory, ExpertPlaces, LoadKind, MemoryCounters } from "./expert-memory.ts";
