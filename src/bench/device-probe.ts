@@ -4,9 +4,10 @@
  */
 import { closeSync, constants, openSync, statSync } from "node:fs";
 import { createAio } from "../memory/aio.ts";
-import { PAGE_BYTES, releaseMemory, reserveMemory, viewMemory } from "../memory/libc.ts";
+import { PAGE_BYTES } from "../memory/libc.ts";
 import { ceilTo } from "../memory/page-plan.ts";
 import type { ReadDone, ReadEngine, ReadFailure } from "../memory/read-engine.ts";
+import { MemoryRegion } from "./memory-region.ts";
 
 /**
  * Where requests go: each to a place of its own, one after the other through the file, or, as the engine reads, side
@@ -97,9 +98,11 @@ function gcd(a: number, b: number): number {
 export function probeDevice(file: string, plan: ProbePlan): ProbeResult {
   const fd = openSync(file, constants.O_RDONLY | constants.O_DIRECT);
   try {
-    return withBuffers(plan, (address) =>
-      timeReads(plan, address, (done) => createAio([{ path: file, fd }], done, { depth: plan.depth })),
-    );
+    // As the engine's first pages and those it moves later: the device takes longer over scattered ones.
+    using buffers = new MemoryRegion(plan.depth * plan.requestBytes, "huge");
+    // Before the clock runs: faulting pages in costs as much as reading them from a fast drive.
+    buffers.touch();
+    return timeReads(plan, buffers.address, (done) => createAio([{ path: file, fd }], done, { depth: plan.depth }));
   } finally {
     closeSync(fd);
   }
@@ -146,16 +149,4 @@ function timeReads(plan: ProbePlan, address: number, openEngine: (done: ReadDone
   engine.close();
   if (failure !== undefined) throw new ProbeFailedError(failure);
   return { ...conditions, bytes: total, ms, bytesPerSecond: (total * 1000) / ms };
-}
-
-function withBuffers<T>(plan: ProbePlan, use: (address: number) => T): T {
-  const bytes = plan.depth * plan.requestBytes;
-  const address = reserveMemory(bytes);
-  try {
-    // Touched before the clock runs: faulting pages in costs as much as reading them from a fast drive.
-    new Uint8Array(viewMemory(address, bytes)).fill(1);
-    return use(address);
-  } finally {
-    releaseMemory(address, bytes);
-  }
 }

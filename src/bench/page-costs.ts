@@ -5,28 +5,17 @@
  */
 import { closeSync, constants, openSync, readFileSync, statSync } from "node:fs";
 import { createAio } from "../memory/aio.ts";
-import {
-  adviseMemory,
-  MADV_DONTNEED,
-  MADV_HUGEPAGE,
-  MADV_NOHUGEPAGE,
-  movePages,
-  PAGE_BYTES,
-  releaseMemory,
-  reserveMemory,
-  tryAdviseMemory,
-  viewMemory,
-} from "../memory/libc.ts";
-import { ceilTo } from "../memory/page-plan.ts";
+import { adviseMemory, MADV_DONTNEED, PAGE_BYTES, viewMemory } from "../memory/libc.ts";
 import type { ReadFailure } from "../memory/read-engine.ts";
-import { ProbeFailedError, planProbe } from "./device-probe.ts";
+import { ProbeFailedError, type ProbeRequest, planProbe } from "./device-probe.ts";
+import { MemoryRegion, moveSlices } from "./memory-region.ts";
+import { median } from "./quantile.ts";
 import { threadCpuClock } from "./thread-cpu-time.ts";
 
 const MIB = 2 ** 20;
-const HUGE_PAGE_BYTES = 2 * MIB;
-/** Pages move by the slice, as in the engine. */
-const SLICE_BYTES = 8 * MIB;
 const DEPTH = 4;
+/** Moves are so short that something else of the process can fall into one of them. */
+const MOVES = 5;
 
 /** CPU time, us per MiB; undefined where the kernel does not do it. */
 export interface MemoryCosts {
@@ -41,7 +30,8 @@ export interface MemoryCosts {
   readonly freeSmall: number;
 }
 
-export type ReadTarget = "fresh" | "fresh huge" | "present";
+/** The pages that a read lands in: new from the kernel, there already, or moved from where they were huge. */
+export type ReadTarget = "fresh" | "fresh huge" | "present" | "present huge" | "moved";
 
 export interface ReadCosts {
   readonly bytesPerSecond: number;
@@ -57,39 +47,46 @@ const cpuMs = threadCpuClock();
 export function measureMemory(bytes: number): MemoryCosts {
   const usPerMiB = (ms: number) => (1000 * ms * MIB) / bytes;
   const ifMoved = (ms: number | undefined) => (ms === undefined ? undefined : usPerMiB(ms));
-  using small = new Region(bytes, MADV_NOHUGEPAGE);
-  const faultSmall = usPerMiB(small.touch());
-  const [, moveSmall] = moveThereAndBack(small, PAGE_BYTES);
-  const [, moveAligned] = moveThereAndBack(small, 0);
-  using freed = new Region(bytes, MADV_NOHUGEPAGE);
+  using small = new MemoryRegion(bytes, "small");
+  const faultSmall = usPerMiB(timed(() => small.touch()));
+  const [, ...moveSmall] = moveToAndFro(small, PAGE_BYTES);
+  const [, ...moveAligned] = moveToAndFro(small, 0);
+  using freed = new MemoryRegion(bytes, "small");
   freed.touch();
   const freeSmall = usPerMiB(timed(() => adviseMemory(freed.address, bytes, MADV_DONTNEED)));
 
-  using huge = new Region(bytes, MADV_HUGEPAGE);
+  using huge = new MemoryRegion(bytes, "huge");
   const before = hugeBytes();
-  const faultHuge = usPerMiB(huge.touch());
+  const faultHuge = usPerMiB(timed(() => huge.touch()));
   // Without free blocks of 2 MiB, or where they are turned off, small pages come instead.
   const gotHuge = hugeBytes() - before >= bytes / 2;
-  const [moveHuge] = gotHuge ? moveThereAndBack(huge, PAGE_BYTES) : [];
   return {
     faultSmall,
     faultHuge: gotHuge ? faultHuge : undefined,
-    moveSmall: ifMoved(moveSmall),
-    moveAligned: ifMoved(moveAligned),
-    moveHuge: ifMoved(moveHuge),
+    moveSmall: ifMoved(moveSmall.length === 0 ? undefined : median(moveSmall)),
+    moveAligned: ifMoved(moveAligned.length === 0 ? undefined : median(moveAligned)),
+    moveHuge: ifMoved(gotHuge ? moveToAndFro(huge, PAGE_BYTES)[0] : undefined),
     freeSmall,
   };
 }
 
 /**
  * Reads `bytes` from whole slices of `file`, as requests of 1 MiB with 4 in flight, each to a place of its own.
- * Throws as `probeDevice` does.
+ * Undefined where the kernel does not move pages. Throws as `probeDevice` does.
  */
-export function measureReads(file: string, target: ReadTarget, bytes: number, seed: number): ReadCosts {
+export function measureReads(file: string, target: ReadTarget, bytes: number, seed: number): ReadCosts | undefined {
   const { requests } = planProbe(statSync(file).size, { pattern: "slices", totalBytes: bytes, depth: DEPTH, seed });
   const total = requests.reduce((sum, request) => sum + request.bytes, 0);
-  using region = new Region(total, target === "fresh huge" ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
-  if (target === "present") region.touch();
+  using region = new MemoryRegion(total, target === "fresh" || target === "present" ? "small" : "huge");
+  if (target === "fresh" || target === "fresh huge") return timeReads(file, requests, region.address);
+  region.touch();
+  if (target !== "moved") return timeReads(file, requests, region.address);
+  using other = new MemoryRegion(total + PAGE_BYTES, "small");
+  const address = other.address + PAGE_BYTES;
+  return moveSlices(region.address, address, total) ? timeReads(file, requests, address) : undefined;
+}
+
+function timeReads(file: string, requests: readonly ProbeRequest[], address: number): ReadCosts {
   let failure: ReadFailure | undefined;
   const fd = openSync(file, constants.O_RDONLY | constants.O_DIRECT);
   try {
@@ -98,15 +95,15 @@ export function measureReads(file: string, target: ReadTarget, bytes: number, se
     };
     const engine = createAio([{ path: file, fd }], done, { depth: DEPTH });
     let submitMs = 0;
-    let at = region.address;
+    let total = 0;
     const start = performance.now();
     const cpuStart = cpuMs();
-    for (const request of requests) {
+    for (const { offset, bytes } of requests) {
       while (engine.free === 0) engine.reap(1);
       const before = cpuMs();
-      engine.submit(0, request.offset, at, request.bytes, request.bytes, 0);
+      engine.submit(0, offset, address + total, bytes, bytes, 0);
       submitMs += cpuMs() - before;
-      at += request.bytes;
+      total += bytes;
     }
     while (engine.inFlight > 0) engine.reap(1);
     const cpu = cpuMs() - cpuStart;
@@ -123,48 +120,20 @@ export function measureReads(file: string, target: ReadTarget, bytes: number, se
   }
 }
 
-/** Reserved memory that begins where a huge page may. */
-class Region implements Disposable {
-  readonly address: number;
-  readonly bytes: number;
-  readonly #reserved: number;
-
-  constructor(bytes: number, advice: number) {
-    this.bytes = bytes;
-    this.#reserved = reserveMemory(bytes + HUGE_PAGE_BYTES);
-    this.address = ceilTo(this.#reserved, HUGE_PAGE_BYTES);
-    // Kernels without transparent huge pages know neither advice.
-    tryAdviseMemory(this.address, bytes, advice);
-  }
-
-  /** Writes a byte to every page; returns the CPU time, ms. */
-  touch(): number {
-    const view = new Uint8Array(viewMemory(this.address, this.bytes));
-    return timed(() => {
-      for (let at = 0; at < view.length; at += PAGE_BYTES) view[at] = 1;
-    });
-  }
-
-  [Symbol.dispose](): void {
-    releaseMemory(this.#reserved, this.bytes + HUGE_PAGE_BYTES);
-  }
-}
-
 /**
- * Moves a touched region slice by slice to a place that lies `shift` bytes off within 2 MiB, and back; CPU time of either
- * way in ms, nothing if the kernel refuses. On the way back the target's page tables exist, as they do in a running engine.
+ * Moves a touched region to a place that lies `shift` bytes off within 2 MiB, back, and so on; CPU time of each way in
+ * ms, nothing if the kernel refuses. From the second way on the target's page tables exist, as in a running engine.
  */
-function moveThereAndBack(region: Region, shift: number): readonly number[] {
+function moveToAndFro(region: MemoryRegion, shift: number): readonly number[] {
   const { address, bytes } = region;
-  using other = new Region(bytes + SLICE_BYTES, MADV_NOHUGEPAGE);
+  using other = new MemoryRegion(bytes + PAGE_BYTES, "small");
   const elsewhere = other.address + shift;
   let moved = true;
-  const moveAll = (from: number, to: number) =>
+  const times = Array.from({ length: 2 * MOVES }, (_, i) =>
     timed(() => {
-      for (let at = 0; at < bytes; at += SLICE_BYTES)
-        moved &&= movePages(from + at, to + at, Math.min(SLICE_BYTES, bytes - at));
-    });
-  const times = [moveAll(address, elsewhere), moveAll(elsewhere, address)];
+      moved &&= i % 2 === 0 ? moveSlices(address, elsewhere, bytes) : moveSlices(elsewhere, address, bytes);
+    }),
+  );
   if (!moved) return [];
   if (new Uint8Array(viewMemory(address + bytes - PAGE_BYTES, 1))[0] !== 1)
     throw new Error("Pages that were moved have lost what was in them");

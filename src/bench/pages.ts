@@ -31,7 +31,9 @@ const MEMORY: Readonly<Record<keyof MemoryCosts, string>> = {
 const READS: Readonly<Record<ReadTarget, string>> = {
   fresh: "into fresh 4 KiB pages",
   "fresh huge": "into fresh huge pages",
-  present: "into pages that are there",
+  present: "into 4 KiB pages that are there",
+  "present huge": "into huge pages that are there",
+  moved: "into pages moved from huge ones",
 };
 
 await runBenchProgram(async (signal) => {
@@ -57,7 +59,7 @@ await runBenchProgram(async (signal) => {
   const file = values.file ?? (await inflatedDemo(signal));
 
   const memory: MemoryCosts[] = [];
-  const reads = new Map<ReadTarget, ReadCosts[]>();
+  const reads = new Map<ReadTarget, (ReadCosts | undefined)[]>();
   const targets = Object.keys(READS) as ReadTarget[];
   for (let round = 0; round <= rounds; round++) {
     // All of it holds the thread; between rounds a signal is heard.
@@ -86,9 +88,9 @@ await runBenchProgram(async (signal) => {
       const all = reads.get(target) ?? [];
       return {
         target,
-        bytesPerSecond: median(all.map((one) => one.bytesPerSecond)),
-        submitCpuUsPerMiB: median(all.map((one) => one.submitCpuUsPerMiB)),
-        cpuUsPerMiB: median(all.map((one) => one.cpuUsPerMiB)),
+        bytesPerSecond: medianOf(all.map((one) => one?.bytesPerSecond)),
+        submitCpuUsPerMiB: medianOf(all.map((one) => one?.submitCpuUsPerMiB)),
+        cpuUsPerMiB: medianOf(all.map((one) => one?.cpuUsPerMiB)),
       };
     }),
   };
@@ -99,22 +101,26 @@ await runBenchProgram(async (signal) => {
   }
   const memoryTable = textTable(
     ["memory", "CPU us per MiB"],
-    Object.entries(MEMORY).map(([name, label]) => [label, result.cpuUsPerMiB[name]?.toFixed(1) ?? "not here"]),
+    Object.entries(MEMORY).map(([name, label]) => [label, number(result.cpuUsPerMiB[name], 1)]),
   );
   const readTable = textTable(
     ["direct reads of 1 MiB, 4 in flight", "GB/s", "io_submit CPU us per MiB", "all CPU us per MiB"],
     result.reads.map(({ target, bytesPerSecond, submitCpuUsPerMiB, cpuUsPerMiB }) => [
       READS[target],
-      (bytesPerSecond / 1e9).toFixed(2),
-      submitCpuUsPerMiB.toFixed(1),
-      cpuUsPerMiB.toFixed(1),
+      number(bytesPerSecond, 2, 1e9),
+      number(submitCpuUsPerMiB, 1),
+      number(cpuUsPerMiB, 1),
     ]),
   );
   process.stdout.write(`${memoryTable}\n\n${readTable}\n`);
 });
 
+function number(value: number | null | undefined, digits: number, unit = 1): string {
+  return value === null || value === undefined ? "not here" : (value / unit).toFixed(digits);
+}
+
 /** Null when the kernel did not do it in some round. */
 function medianOf(values: readonly (number | undefined)[]): number | null {
   const known = values.filter((value) => value !== undefined);
-  return known.length < values.length ? null : median(known);
+  return known.length === 0 || known.length < values.length ? null : median(known);
 }
