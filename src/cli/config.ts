@@ -43,6 +43,31 @@ export interface Settings {
   readonly repack?: boolean;
   readonly text?: readonly string[];
   readonly out?: string;
+  readonly domain?: readonly string[];
+  readonly sampleLength?: number;
+  readonly samples?: number;
+  readonly probs?: boolean;
+  readonly hidden?: boolean;
+  readonly decode?: number;
+  readonly promptTokens?: number;
+  readonly resume?: boolean;
+  readonly cache?: string;
+  readonly diskLatency?: number;
+  readonly compute?: number;
+  readonly calibrate?: string;
+  readonly profile?: string;
+  readonly as?: "decode" | "recorded";
+  readonly start?: "warm" | "cold";
+  readonly workers?: number;
+  readonly segment?: readonly number[];
+  readonly cacheRatio?: readonly number[];
+  readonly phase?: "apart" | "all" | "prefill" | "decode";
+  readonly convention?: "token/free" | "layer/miss";
+  readonly microBatches?: "token" | "recorded";
+  readonly vocabulary?: string;
+  readonly html?: string;
+  readonly svg?: string;
+  readonly png?: string;
   readonly json?: boolean;
   readonly quiet?: boolean;
   readonly verbose?: boolean;
@@ -125,6 +150,84 @@ const OPTIONS = {
       "text whose tokens are forced; may be given several times (default: shipped texts)",
     ).argParser(collect),
   out: () => new Option("--out <file>", "also keep the result there, as JSON"),
+  domain: () =>
+    new Option(
+      "--domain <label...>",
+      "labels of the texts, in their order (default: the files' names without ending)",
+    ).argParser(collect),
+  sampleLength: () =>
+    new Option("--sample-length <tokens>", "tokens of a sample").argParser(wholeNumber(2)).default(512),
+  samples: () =>
+    new Option("--samples <count>", "samples of each text at most (default: all)").argParser(wholeNumber(1)),
+  probs: () => new Option("--probs", "keep the routers' probabilities of all experts"),
+  hidden: () => new Option("--hidden", "keep the routers' inputs"),
+  decode: () =>
+    new Option(
+      "--decode <tokens>",
+      "let the model go on for so many tokens from the start of each sample (default: texts are given whole)",
+    ).argParser(wholeNumber(1)),
+  promptTokens: () =>
+    new Option("--prompt-tokens <tokens>", "with --decode: tokens of each prompt")
+      .argParser(wholeNumber(1))
+      .default(32),
+  resume: () => new Option("--resume", "go on with a recording that was interrupted"),
+  cache: () =>
+    new Option("--cache <sizes>", "sizes of the expert cache, comma-separated: 10% (of all experts), 4000MiB").default(
+      "10%,25%,50%",
+    ),
+  diskLatency: () =>
+    new Option("--disk-latency <ms>", "with --disk: time of a request beyond its bytes (default: 0.1)").argParser(
+      decimal(0),
+    ),
+  compute: () =>
+    new Option(
+      "--compute <ms>",
+      "computing of a token with everything in memory (default: as measured by calibrate)",
+    ).argParser(decimal(0)),
+  calibrate: () =>
+    new Option("--calibrate <model>", "measure this machine with a model first, as the command calibrate does"),
+  profile: () =>
+    new Option(
+      "--profile <file>",
+      "what was measured of this machine (default: warmset/profile.json in the cache folder)",
+    ),
+  as: () =>
+    new Option(
+      "--as <how>",
+      "replay every token as a decode step, or passes as recorded (default: decode, unless text was generated)",
+    ).choices(["decode", "recorded"]),
+  start: () =>
+    new Option("--start <state>", "a sample begins with what the one before left in the cache, or with nothing")
+      .choices(["warm", "cold"])
+      .default("warm"),
+  workers: () =>
+    new Option("--workers <count>", "threads that work (default: all cores)").argParser(wholeNumber(1, MAX_THREADS)),
+  segment: () =>
+    new Option("--segment <lengths>", "segment lengths in tokens, comma-separated (default: 4,16,64,256)").argParser(
+      numbers,
+    ),
+  cacheRatio: () =>
+    new Option(
+      "--cache-ratio <ratios>",
+      "cache sizes in multiples of what one token uses, comma-separated (default: 0.5,1,1.5,2,2.5,3,3.5)",
+    ).argParser(numbers),
+  phase: () =>
+    new Option("--phase <which>", "prefill and decode apart, one of them, or all tokens of a sample together")
+      .choices(["apart", "all", "prefill", "decode"])
+      .default("apart"),
+  convention: () =>
+    new Option("--convention <name>", "how cache hits are counted: the paper's way, or as a runtime sees them")
+      .choices(["token/free", "layer/miss"])
+      .default("token/free"),
+  microBatches: () =>
+    new Option("--micro-batches <how>", "with layer/miss: each token a forward pass of its own, or as recorded")
+      .choices(["token", "recorded"])
+      .default("token"),
+  vocabulary: () =>
+    new Option("--vocabulary <file>", "the traced model's file, to show the tokens of specialised experts as text"),
+  html: () => new Option("--html <file>", "write the report as one HTML file"),
+  svg: () => new Option("--svg <dir>", "write the figures there as SVG files"),
+  png: () => new Option("--png <dir>", "write the figures there as PNG files"),
   json: () => new Option("--json", "print one JSON document on stdout"),
   quiet: () => new Option("-q, --quiet", "say nothing on stderr but errors"),
   verbose: () => new Option("-v, --verbose", "show llama.cpp's log, and stack traces of errors"),
@@ -226,7 +329,7 @@ function withOneBudget(command: Command): Settings {
   return source === "cli" ? { ...rest, memory } : { ...rest, expertMemory };
 }
 
-function wholeNumber(smallest: number, largest = Number.MAX_SAFE_INTEGER): (text: string) => number {
+export function wholeNumber(smallest: number, largest = Number.MAX_SAFE_INTEGER): (text: string) => number {
   return (text) => {
     const value = Number(text);
     if (text.trim() === "" || !Number.isSafeInteger(value) || value < smallest || value > largest)
@@ -246,6 +349,13 @@ function decimal(smallest: number, largest = Number.MAX_VALUE): (text: string) =
 
 function range(smallest: number, largest: number): string {
   return largest >= Number.MAX_SAFE_INTEGER ? `from ${smallest} on` : `from ${smallest} to ${largest}`;
+}
+
+function numbers(text: string): readonly number[] {
+  const values = text.split(",").map((part) => (part.trim() === "" ? Number.NaN : Number(part)));
+  if (values.some((value) => !Number.isFinite(value)))
+    throw new InvalidArgumentError("It must be numbers separated by commas.");
+  return values;
 }
 
 function collect(text: string, before: readonly string[] | undefined): readonly string[] {

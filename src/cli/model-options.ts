@@ -20,7 +20,7 @@ export function modelPath(argument: string | undefined, settings: Settings): str
 }
 
 /** The options of `openModel`, but for its signal and progress. @throws GgufError with a context size of 0 */
-export function openOptions(path: string, settings: Settings): OpenModelOptions {
+export function openOptions(path: string, settings: Settings): Omit<OpenModelOptions, "signal" | "onProgress"> {
   const { memory, expertMemory, policy, ctxSize, threads, ubatchSize, backend, io, verbose } = settings;
   return withoutUndefined({
     memory,

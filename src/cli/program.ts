@@ -2,13 +2,17 @@
 import { Command } from "commander";
 import { warmsetVersion } from "../bench/machine.ts";
 import { addBenchCommand } from "./bench.ts";
+import { addCalibrateCommand } from "./calibrate.ts";
 import { addChatCommand } from "./chat.ts";
 import { normalizeArguments } from "./config.ts";
 import { addDoctorCommand } from "./doctor.ts";
 import { describeFailure, EXIT } from "./failure.ts";
 import { addInspectCommand } from "./inspect.ts";
+import { addLocalityCommand } from "./locality.ts";
 import { addPlanCommand } from "./plan.ts";
 import { addRunCommand } from "./run.ts";
+import { addSimulateCommand } from "./simulate.ts";
+import { addTraceCommand } from "./trace.ts";
 
 const EPILOGUE = `
 MODEL is a GGUF file (any part of a split one), or the word demo for the small model that comes with warmset.
@@ -24,6 +28,8 @@ export async function runProgram(args: readonly string[]): Promise<number> {
     .description("Run Mixture-of-Experts models that are larger than memory.")
     .version(warmsetVersion(), "-V, --version")
     .showHelpAfterError("(add --help for help)")
+    // What stands behind a command's name is read by that command: `trace` and its subcommands share names of options.
+    .enablePositionalOptions()
     .exitOverride()
     .addHelpText("after", EPILOGUE);
   addRunCommand(program);
@@ -32,6 +38,10 @@ export async function runProgram(args: readonly string[]): Promise<number> {
   addPlanCommand(program);
   addDoctorCommand(program);
   addBenchCommand(program);
+  addSimulateCommand(program);
+  addCalibrateCommand(program);
+  addTraceCommand(program);
+  addLocalityCommand(program);
   if (args.length === 0) {
     program.outputHelp();
     return EXIT.done;

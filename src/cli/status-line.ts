@@ -17,11 +17,19 @@ export interface StatusLineOptions {
   readonly stream?: NodeJS.WriteStream;
 }
 
+/** How amounts and rates are written. */
+export interface ProgressUnits {
+  readonly amount: (value: number) => string;
+  readonly rate: (perSecond: number) => string;
+}
+
+const BYTES: ProgressUnits = { amount: formatBytes, rate: formatRate };
+
 export class StatusLine implements Disposable {
   readonly #stream: NodeJS.WriteStream;
   readonly #quiet: boolean;
   /** When progress was first told, and what was done by then; undefined before. */
-  #start: { readonly at: number; readonly doneBytes: number } | undefined;
+  #start: { readonly at: number; readonly done: number } | undefined;
   #shownAt = 0;
   #visible = false;
   #timer: NodeJS.Timeout | undefined;
@@ -32,20 +40,20 @@ export class StatusLine implements Disposable {
   }
 
   /** Progress of something whose size is known: a bar, the rate and the time that is left. */
-  progress(label: string, doneBytes: number, totalBytes: number): void {
+  progress(label: string, done: number, total: number, units: ProgressUnits = BYTES): void {
     const now = performance.now();
-    this.#start ??= { at: now, doneBytes };
+    this.#start ??= { at: now, done };
     const elapsedMs = now - this.#start.at;
     const interval = this.#stream.isTTY ? TERMINAL_INTERVAL_MS : PLAIN_INTERVAL_MS;
     if (this.#quiet || elapsedMs < SILENT_MS || now - this.#shownAt < interval) return;
     this.#shownAt = now;
-    const share = doneBytes / totalBytes;
-    const bytesPerMs = (doneBytes - this.#start.doneBytes) / elapsedMs;
+    const share = done / total;
+    const perMs = (done - this.#start.done) / elapsedMs;
     const filled = Math.round(share * BAR_CELLS);
     const bar = `[${"#".repeat(filled)}${".".repeat(BAR_CELLS - filled)}]`;
-    const left = bytesPerMs > 0 ? `, ${formatMs((totalBytes - doneBytes) / bytesPerMs)} left` : "";
-    const amount = `${formatBytes(doneBytes)} of ${formatBytes(totalBytes)}`;
-    const rate = formatRate(1000 * bytesPerMs);
+    const left = perMs > 0 ? `, ${formatMs((total - done) / perMs)} left` : "";
+    const amount = `${units.amount(done)} of ${units.amount(total)}`;
+    const rate = units.rate(1000 * perMs);
     if (this.#stream.isTTY) this.#rewrite(`${label} ${bar} ${amount}, ${rate}${left}`);
     else this.#stream.write(`${label}: ${Math.round(100 * share)} %, ${amount}, ${rate}${left}\n`);
   }

@@ -2,7 +2,7 @@
  * What can go wrong between a model file, a memory budget and a running graph. Each error says what to do next; the
  * command line and the HTTP server map them to exit codes and status codes in one place each.
  */
-import { errnoName } from "../memory/libc.ts";
+import { getSystemErrorName } from "node:util";
 import type { ReadFailure } from "../memory/read-engine.ts";
 
 /** A part of the model file could not be read while the model ran. */
@@ -18,7 +18,7 @@ export class ExpertReadError extends Error {
     super(
       failure.errno === 0
         ? `${where} are gone: the file was truncated while the model was running. Restore the file and open the model again.`
-        : `Reading ${where} failed with ${errnoName(failure.errno)}. Check the drive, then open the model again.`,
+        : `Reading ${where} failed with ${getSystemErrorName(-failure.errno)}. Check the drive, then open the model again.`,
     );
     this.file = failure.file;
     this.offset = failure.offset;

@@ -4,7 +4,7 @@
  * idle, and waits just before a matrix product needs weights that are not there yet. It runs inside ggml's eval
  * callback: nothing is allocated per stop.
  */
-import { ExpertCache } from "../cache/expert-cache.ts";
+import { ExpertCache, type ExpertCacheOptions } from "../cache/expert-cache.ts";
 import type { LoadKind, Phase, Policy, RouterEvent } from "../cache/policy.ts";
 import { type ExpertKey, layerOf, type ModelShape } from "../cache/shape.ts";
 import type { GraphListener, RouterStop } from "../llama/graph-hook.ts";
@@ -13,7 +13,7 @@ import type { ExpertMemory } from "../memory/expert-memory.ts";
 import { ExpertReadError, RouterDecisionError } from "./errors.ts";
 import { LinkEstimate } from "./link-estimate.ts";
 
-export interface ExpertStreamOptions {
+export interface ExpertStreamOptions extends ExpertCacheOptions {
   readonly shape: ModelShape;
   readonly budgetBytes: number;
   readonly policy: Policy;
@@ -24,6 +24,8 @@ export interface ExpertStreamOptions {
   readonly nextGate: NextGate | undefined;
   /** True when the running call should be given up. Asked once per stop. */
   readonly aborted: () => boolean;
+  /** Time in ms, above 0 and never back; the simulator's own. @default performance.now */
+  readonly now?: () => number;
 }
 
 /** Where the time of the model's own thread went. All in ms since the start. */
@@ -42,6 +44,7 @@ export class ExpertStream implements GraphListener {
   readonly link = new LinkEstimate();
   readonly #options: ExpertStreamOptions;
   readonly #memory: ExpertMemory;
+  readonly #now: () => number;
   readonly #shape: ModelShape;
   readonly #event: { -readonly [K in keyof RouterEvent]: RouterEvent[K] };
   /** Where the router's distributions are copied to. */
@@ -63,6 +66,7 @@ export class ExpertStream implements GraphListener {
     const { shape, memory, microBatchTokens } = options;
     this.#options = options;
     this.#memory = memory;
+    this.#now = options.now ?? (() => performance.now());
     this.#shape = shape;
     this.#largestExpertBytes = Math.max(...shape.expertBytes);
     this.#seenAt = new Float64Array(shape.experts);
@@ -81,10 +85,13 @@ export class ExpertStream implements GraphListener {
       nextGate: undefined,
       hidden: undefined,
     };
-    this.cache = new ExpertCache(shape, options.budgetBytes, options.policy, {
-      evict: (key) => memory.evict(key),
-      load: (key, kind) => this.#load(key, kind),
-    });
+    this.cache = new ExpertCache(
+      shape,
+      options.budgetBytes,
+      options.policy,
+      { evict: (key) => memory.evict(key), load: (key, kind) => this.#load(key, kind) },
+      options,
+    );
   }
 
   begin(phase: Phase, iteration: number, tokenIds: Int32Array): void {
@@ -95,7 +102,7 @@ export class ExpertStream implements GraphListener {
   }
 
   routed(stop: RouterStop): boolean {
-    const start = performance.now();
+    const start = this.#now();
     this.link.interrupted();
     if (this.#leftAt > 0)
       this.link.computed(this.#phase, start - this.#leftAt - (this.times.stallMs - this.#stalledSince));
@@ -110,16 +117,16 @@ export class ExpertStream implements GraphListener {
     this.#callOff(stop.layer, false);
     const { nextGate } = this.#options;
     if (nextGate !== undefined) {
-      const before = performance.now();
+      const before = this.#now();
       this.#event.nextGate = nextGate.scores(stop);
-      this.times.predictionMs += performance.now() - before;
+      this.times.predictionMs += this.#now() - before;
     }
     this.cache.routed(this.#event);
     const { demanded, demandedCount } = this.cache;
     for (let i = 0; i < demandedCount; i++) this.#memory.promote(demanded[i] as ExpertKey);
     this.#memory.pump(0);
     this.#speculate();
-    const end = performance.now();
+    const end = this.#now();
     this.times.managementMs += end - start;
     this.#leftAt = end;
     this.#stalledSince = this.times.stallMs;
@@ -134,7 +141,7 @@ export class ExpertStream implements GraphListener {
     for (let i = 0; i < demandedCount; i++) {
       const key = demanded[i] as ExpertKey;
       if (this.cache.has(key) && memory.ready(key, stage)) continue;
-      const start = performance.now();
+      const start = this.#now();
       while (!this.cache.has(key)) {
         // No room yet: speculative reads hold it. Each one that is called off or ends may let this one start.
         this.#callOff(layer, true);
@@ -143,20 +150,23 @@ export class ExpertStream implements GraphListener {
         if (memory.inFlightBytes === 0) throw new Error("No read in flight holds the room that a layer needs");
         memory.waitForAny();
         this.#throwOnFailure();
+        if (this.#options.aborted()) return true;
       }
       memory.pump(0);
       memory.wait(key, stage);
-      const now = performance.now();
+      const now = this.#now();
       this.times.stallMs += now - start;
       this.link.waited(memory.counters.bytesArrived, now, memory.inFlightBytes > 0);
       this.#throwOnFailure();
+      if (this.#options.aborted()) return true;
     }
     this.#memory.pump(this.link.windowBytes(this.#phase));
     return this.cache.awaitingCount > 0;
   }
 
   multiplied(): boolean {
-    return true;
+    // A wait that was given up left weights out: what was computed with them must not go on.
+    return !this.#options.aborted();
   }
 
   /** The graph is done or was given up: nothing is pinned any more. */

@@ -8,14 +8,13 @@ import { availableParallelism } from "node:os";
 import { chatTemplate } from "../llama/index.ts";
 import { dieWithParent, mapShared, PAGE_BYTES } from "../memory/libc.ts";
 import { policyByName } from "../policy/index.ts";
+import { ABORT_DESCRIPTOR } from "./abort-file.ts";
 import { type GenerationEvent, GenerationState, type GenerationSummary, generate } from "./generation.ts";
 import { openSession } from "./open-session.ts";
 import type { GenerateRequest, GenerateResult, ModelInfo, OpenRequest, Prompt, Reply, Request } from "./protocol.ts";
 import { toPortable } from "./protocol.ts";
 import type { Session } from "./session.ts";
 
-/** Descriptor of the file whose first byte turns non-zero when the running request is to be given up. */
-export const ABORT_DESCRIPTOR = 4;
 const PROGRESS_INTERVAL_MS = 100;
 
 // A host in the middle of a long prompt notices nothing: without this it computes on after its parent was killed.

@@ -11,6 +11,8 @@ export interface PlanInput {
   readonly denseBytes: number;
   /** Pages shared by neighbouring experts: they stay once they were used. */
   readonly sharedEdgeBytes: number;
+  /** What pages that experts fill in part add to their bytes at most, as a share of them. */
+  readonly paddingShare: number;
   /** Resident memory of the process (and of its parent, if that exists for this model alone) without any weights. */
   readonly processBytes: number;
   /** KV cache, or the states of recurrent layers. */
@@ -26,6 +28,7 @@ export interface MemoryPlan {
   readonly denseBytes: number;
   readonly kvBytes: number;
   readonly computeBytes: number;
+  /** Pages that neighbouring experts share, or that experts fill only in part. */
   readonly sharedEdgeBytes: number;
   /** For growth of the JavaScript heap and native allocations under way. */
   readonly marginBytes: number;
@@ -49,7 +52,8 @@ export const MARGIN_BYTES = 24 * 2 ** 20;
 
 export function planMemory(input: PlanInput, budgetBytes: number): MemoryPlan {
   const leftBytes = budgetBytes - fixedBytes(input);
-  return finish(input, budgetBytes, leftBytes, Math.max(0, leftBytes - input.sharedEdgeBytes));
+  const streamedBytes = Math.floor((leftBytes - input.sharedEdgeBytes) / (1 + input.paddingShare));
+  return finish(input, budgetBytes, leftBytes, Math.max(0, streamedBytes));
 }
 
 /** The plan when the experts' part alone is given, whatever the rest takes. */
@@ -68,7 +72,7 @@ function finish(
   residentBytes: number,
   streamedBytes: number,
 ): MemoryPlan {
-  const { shape, processBytes, denseBytes, kvBytes, computeBytes, sharedEdgeBytes } = input;
+  const { shape, processBytes, denseBytes, kvBytes, computeBytes, paddingShare } = input;
   const expertBytesTotal = shape.expertBytes.reduce((sum, bytes) => sum + bytes * shape.experts, 0);
   const fits = residentBytes >= expertBytesTotal;
   const expertBudgetBytes = fits ? expertBytesTotal : streamedBytes;
@@ -78,12 +82,13 @@ function finish(
     denseBytes,
     kvBytes,
     computeBytes,
-    sharedEdgeBytes,
+    sharedEdgeBytes: input.sharedEdgeBytes + Math.ceil(expertBudgetBytes * paddingShare),
     marginBytes: MARGIN_BYTES,
     expertBudgetBytes,
     expertBytesTotal,
     tokenCycleBytes: tokenCycleBytes(shape),
-    smallestBudgetBytes: fixedBytes(input) + sharedEdgeBytes + smallestBudgetBytes(shape, 1),
+    smallestBudgetBytes:
+      fixedBytes(input) + input.sharedEdgeBytes + Math.ceil(smallestBudgetBytes(shape, 1) * (1 + paddingShare)),
     fits,
     largestMicroBatch: fits ? Number.POSITIVE_INFINITY : largestMicroBatch(shape, expertBudgetBytes),
   };

@@ -4,9 +4,8 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import fs from "node:fs";
-import os from "node:os";
-import path from "node:path";
 import { compiledModule } from "../compiled-module.ts";
+import { openAbortFile, writeAbort } from "./abort-file.ts";
 import { ModelError, type Reply, type Request } from "./protocol.ts";
 
 /**
@@ -162,7 +161,7 @@ export class ModelProcess {
   #setAbort(value: 0 | 1): void {
     // What runs while the model closes is to be given up, whoever else is done.
     if (this.#ended === undefined && (value === 1 || this.#closed === undefined))
-      fs.writeSync(this.#abortDescriptor, Uint8Array.of(value), 0, 1, 0);
+      writeAbort(this.#abortDescriptor, value);
   }
 
   #receive(reply: Reply): void {
@@ -190,15 +189,4 @@ export class ModelProcess {
     for (const { reject } of this.#waiting.values()) reject(error);
     this.#waiting.clear();
   }
-}
-
-/** A file of one page that both processes map or write; it has no name any more, so nothing is left behind. */
-function openAbortFile(): number {
-  const folder = fs.mkdtempSync(path.join(os.tmpdir(), "warmset-"));
-  const file = path.join(folder, "abort");
-  const descriptor = fs.openSync(file, "wx+", 0o600);
-  fs.ftruncateSync(descriptor, 65536);
-  fs.unlinkSync(file);
-  fs.rmdirSync(folder);
-  return descriptor;
 }

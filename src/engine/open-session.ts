@@ -7,20 +7,29 @@ import fs from "node:fs";
 import { availableParallelism } from "node:os";
 import { smallestBudgetBytes } from "../cache/layer-budget.ts";
 import type { Policy } from "../cache/policy.ts";
-import type { ModelShape } from "../cache/shape.ts";
+import type { ExpertKey, ModelShape } from "../cache/shape.ts";
 import { type GgufFile, type MoeLayout, openGguf, readMoeLayout, toModelShape } from "../gguf/index.ts";
-import { GraphHook, type GraphListener } from "../llama/graph-hook.ts";
+import { type ExpertTensor, GraphHook, type GraphListener } from "../llama/graph-hook.ts";
 import { type Context, createContext, type Libraries, loadLibraries, loadModel, type Model } from "../llama/index.ts";
 import { NextGate } from "../llama/next-gate.ts";
 import { attachThreadPool } from "../llama/thread-pool.ts";
 import { createDenseReader, type DenseBytes } from "../memory/dense-weights.ts";
-import type { ExpertMemory, ExpertPlaces, ModelFile } from "../memory/expert-memory.ts";
-import { PAGE_BYTES, viewMemory } from "../memory/libc.ts";
+import type { ExpertMemory, ModelFile, SlicePlace } from "../memory/expert-memory.ts";
+import {
+  type ExpertPlacement,
+  HUGE_PAGE_BYTES,
+  paddingShare,
+  placeInFile,
+  placeInSlots,
+  planSlots,
+  type SlotPlan,
+} from "../memory/expert-placement.ts";
+import { PAGE_BYTES, releaseMemory, reserveMemory, viewMemory } from "../memory/libc.ts";
 import { captureMappings } from "../memory/model-mapping.ts";
 import { openFiles } from "../memory/open-files.ts";
 import { OwnedMemory } from "../memory/owned-memory.ts";
 import { PageCacheMemory } from "../memory/page-cache-memory.ts";
-import { mergeToPages, sharedEdgeBytes } from "../memory/page-plan.ts";
+import { ceilTo, mergeToPages, sharedEdgeBytes } from "../memory/page-plan.ts";
 import { policyByName } from "../policy/index.ts";
 import { BudgetTooSmallError, ExpertReadError, GenerationAbortedError } from "./errors.ts";
 import { ExpertStream } from "./expert-stream.ts";
@@ -56,6 +65,9 @@ export function openSession(path: string, options: SessionOptions = {}): Session
   }
 }
 
+/** What a hook does when experts need no waiting for: only to let the routing be seen. */
+const WATCHING: GraphListener = { routed: () => true, multiply: () => false, multiplied: () => true };
+
 class Opening {
   readonly #startMs = performance.now();
   readonly #path: string;
@@ -68,6 +80,10 @@ class Opening {
   readonly #shape: ModelShape;
   readonly #libraries: Libraries;
   readonly #paths: string[];
+  /** By layer and stage. */
+  readonly #slices: readonly (readonly SlicePlace[])[];
+  /** Undefined when experts stay in the file's order. */
+  readonly #slots: SlotPlan | undefined;
 
   constructor(path: string, options: SessionOptions, cleanUp: (() => void)[]) {
     this.#path = path;
@@ -78,13 +94,20 @@ class Opening {
     this.#shape = toModelShape(this.#layout);
     this.#paths = this.#gguf.shards.map((shard) => fs.realpathSync(shard.path));
     this.#libraries = loadLibraries({ verbose: options.verbose ?? false });
+    this.#slices = this.#layout.moeLayers.map((layer) =>
+      layer.slices.map(({ shard, offset, strideBytes }) => ({ file: shard, offset, strideBytes })),
+    );
+    this.#slots =
+      options.backend === "page-cache" ? undefined : planSlots(this.#slices, this.#shape.experts, PAGE_BYTES);
   }
 
   session(dispose: () => void): Session {
     const { model, files } = this.#map();
     let listener: GraphListener | undefined;
-    const hook = this.#hook(files, () => listener);
-    const { context, plan, microBatchTokens, streaming } = this.#plan(model, hook);
+    const placement = this.#place(files);
+    const hook = this.#hook(files, placement, () => listener);
+    const watch = this.#options.onRouted === undefined ? undefined : this.#hook(files, undefined, () => WATCHING);
+    const { context, plan, microBatchTokens, streaming } = this.#plan(model, hook, watch);
     this.#notes.push(...planWarnings(plan));
 
     const dense = createDenseReader(files, this.#residentRanges(streaming));
@@ -109,22 +132,23 @@ class Opening {
     }
     if (streaming) {
       let stream: ExpertStream | undefined;
-      const places: ExpertPlaces = {
-        files,
-        layers: this.#layout.moeLayers.map((layer) =>
-          layer.slices.map(({ shard, offset, strideBytes }) => ({ file: shard, offset, strideBytes })),
-        ),
-        expertsPerLayer: this.#shape.experts,
-        onComplete: (key) => stream?.cache.completed(key),
-      };
+      const onComplete = (key: ExpertKey) => stream?.cache.completed(key);
       memory =
         this.#options.backend === "page-cache"
-          ? new PageCacheMemory({ ...places, descriptors: opened.descriptors })
+          ? new PageCacheMemory({
+              files,
+              layers: this.#slices,
+              expertsPerLayer: this.#shape.experts,
+              onComplete,
+              descriptors: opened.descriptors,
+            })
           : new OwnedMemory({
-              ...places,
+              placement,
+              onComplete,
               reads: opened.reads,
-              budgetBytes: plan.expertBudgetBytes,
+              budgetBytes: Math.ceil(plan.expertBudgetBytes * (1 + this.#paddingShare())),
               recycle: this.#options.recyclePages ?? true,
+              aborted,
             });
       const policy: Policy = this.#options.policy ?? policyByName(DEFAULT_POLICY);
       stream = new ExpertStream({
@@ -137,13 +161,20 @@ class Opening {
         aborted,
       });
       listener = stream;
-      return this.#finish(dispose, model, context, plan, microBatchTokens, bytesRead, opened.descriptors, {
-        stream,
-        hook,
-        memory,
-      });
+      const parts = { stream, memory };
+      return this.#finish(dispose, model, context, plan, microBatchTokens, bytesRead, opened.descriptors, parts, hook);
     }
-    return this.#finish(dispose, model, context, plan, microBatchTokens, bytesRead, opened.descriptors, undefined);
+    return this.#finish(
+      dispose,
+      model,
+      context,
+      plan,
+      microBatchTokens,
+      bytesRead,
+      opened.descriptors,
+      undefined,
+      watch,
+    );
   }
 
   #finish(
@@ -154,7 +185,8 @@ class Opening {
     microBatchTokens: number,
     loadBytes: number,
     descriptors: readonly number[],
-    streaming: { stream: ExpertStream; hook: GraphHook; memory: ExpertMemory } | undefined,
+    streaming: { stream: ExpertStream; memory: ExpertMemory } | undefined,
+    hook: GraphHook | undefined,
   ): Session {
     return new Session({
       path: this.#path,
@@ -163,6 +195,7 @@ class Opening {
       plan,
       microBatchTokens,
       streaming,
+      hook,
       // Without streaming nothing is read any more, so a file may change as it likes.
       files:
         streaming === undefined
@@ -200,7 +233,26 @@ class Opening {
     return { model, files };
   }
 
-  #hook(files: readonly ModelFile[], listener: () => GraphListener | undefined): GraphHook {
+  /** Decides where experts lie while not all are resident. Slots are address space until experts are read into them. */
+  #place(files: readonly ModelFile[]): ExpertPlacement {
+    const { experts } = this.#shape;
+    if (this.#slots === undefined) return placeInFile(files, this.#slices, experts, PAGE_BYTES);
+    const bytes = this.#slots.bytes + HUGE_PAGE_BYTES;
+    const reserved = reserveMemory(bytes);
+    this.#cleanUp.push(() => releaseMemory(reserved, bytes));
+    const base = ceilTo(reserved, HUGE_PAGE_BYTES);
+    return placeInSlots(files, this.#slices, experts, PAGE_BYTES, this.#slots, base);
+  }
+
+  #paddingShare(): number {
+    return this.#slots === undefined ? 0 : paddingShare(this.#slices, this.#slots);
+  }
+
+  #hook(
+    files: readonly ModelFile[],
+    placement: ExpertPlacement | undefined,
+    listener: () => GraphListener | undefined,
+  ): GraphHook {
     const { ggml_op_name } = this.#libraries.ggmlBase;
     const opNumber = (name: string): number => {
       let op = 0;
@@ -208,12 +260,17 @@ class Opening {
       return op;
     };
     const layerOfBlock = new Int32Array(this.#layout.blockCount).fill(-1);
-    const stageOfAddress = new Map<number, { layer: number; stage: number }>();
+    const stageOfAddress = new Map<number, ExpertTensor>();
     for (const [layer, { blockIndex, slices }] of this.#layout.moeLayers.entries()) {
       layerOfBlock[blockIndex] = layer;
-      for (const [stage, { shard, offset }] of slices.entries())
-        stageOfAddress.set(files[shard].base + offset, { layer, stage });
+      for (const [stage, { shard, offset }] of slices.entries()) {
+        const moved = placement?.tensors[layer]?.[stage];
+        const tensor: ExpertTensor = moved === undefined ? { layer, stage } : { layer, stage, moved };
+        stageOfAddress.set(files[shard].base + offset, tensor);
+        if (moved !== undefined) stageOfAddress.set(moved.address, tensor);
+      }
     }
+    const tap = this.#options.onRouted;
     const hook = new GraphHook(
       {
         layerOfBlock,
@@ -227,7 +284,11 @@ class Opening {
         opSqrt: opNumber("SQRT"),
       },
       {
-        routed: (stop) => (listener() as GraphListener).routed(stop),
+        routed: (stop) => {
+          const goOn = (listener() as GraphListener).routed(stop);
+          if (goOn) tap?.(stop);
+          return goOn;
+        },
         multiply: (layer, stage) => (listener() as GraphListener).multiply(layer, stage),
         multiplied: (layer) => (listener() as GraphListener).multiplied(layer),
       },
@@ -237,11 +298,12 @@ class Opening {
   }
 
   /** Finds the largest micro-batch and the experts' part that the budget allows, with a context made for them. */
-  #plan(model: Model, hook: GraphHook) {
+  #plan(model: Model, hook: GraphHook, watch: GraphHook | undefined) {
     const options = this.#options;
     const budget = options.memory ?? { kind: "all" };
     const contextSize = options.contextSize ?? Math.min(DEFAULT_CONTEXT, model.trainedContextSize);
-    let microBatchTokens = Math.min(options.microBatchTokens ?? DEFAULT_MICRO_BATCH, contextSize);
+    const maxSequences = options.maxSequences ?? 1;
+    let microBatchTokens = Math.min(options.microBatchTokens ?? DEFAULT_MICRO_BATCH, contextSize * maxSequences);
     const processBytes = processMemory().residentBytes + (options.reservedBytes ?? 0);
     const allBytes = this.#layout.denseBytes + this.#layout.expertBytesTotal;
     const threads = options.threads ?? availableParallelism();
@@ -249,14 +311,15 @@ class Opening {
       throw new RangeError(`threads must be a whole number from 1 to ${MAX_THREADS}, not ${threads}.`);
     let streaming = budget.kind !== "all" && budget.bytes < allBytes + (budget.kind === "process" ? processBytes : 0);
     for (let attempt = 0; ; attempt++) {
+      const attached = streaming ? hook : watch;
       const context = createContext(model, {
         contextSize,
-        maxSequences: options.maxSequences ?? 1,
+        maxSequences,
         batchSize: microBatchTokens,
         microBatchSize: microBatchTokens,
         ...(options.maxOutputs === undefined ? {} : { maxOutputs: options.maxOutputs }),
         threads,
-        ...(streaming ? { evalCallback: hook.pointer } : {}),
+        ...(attached === undefined ? {} : { evalCallback: attached.pointer }),
         ...(options.abortAddress === undefined
           ? {}
           : { abortCallback: this.#libraries.libc.symbol("strlen"), abortUser: BigInt(options.abortAddress) }),
@@ -264,9 +327,10 @@ class Opening {
       const input: PlanInput = {
         shape: this.#shape,
         denseBytes: this.#denseBytes(),
-        sharedEdgeBytes: this.#edgeBytes(),
+        sharedEdgeBytes: this.#slots === undefined ? this.#edgeBytes() : 0,
+        paddingShare: this.#paddingShare(),
         processBytes,
-        ...this.#contextBytes(microBatchTokens),
+        ...this.#contextBytes(microBatchTokens, model.vocabulary.size),
       };
       const plan =
         budget.kind === "experts"
@@ -276,7 +340,7 @@ class Opening {
       const tooLarge = !plan.fits && plan.largestMicroBatch < microBatchTokens;
       if (!wrongMode && !tooLarge) {
         this.#cleanUp.push(() => context.dispose());
-        if (streaming && (this.#options.threadPool ?? true))
+        if (attached !== undefined && (this.#options.threadPool ?? true))
           this.#cleanUp.push(
             attachThreadPool(this.#libraries, context, { threads, poll: this.#options.poll ?? DEFAULT_POLL }),
           );
@@ -296,7 +360,7 @@ class Opening {
   }
 
   /** What the context just made has allocated, as llama.cpp logged it. */
-  #contextBytes(microBatchTokens: number): { kvBytes: number; computeBytes: number } {
+  #contextBytes(microBatchTokens: number, vocabularySize: number): { kvBytes: number; computeBytes: number } {
     let kvBytes = 0;
     let computeBytes = 0;
     for (const [kind, bytes] of this.#libraries.log.bufferSizes())
@@ -304,7 +368,10 @@ class Opening {
       else kvBytes += bytes;
     // The CPU back end's work buffer comes later and is not announced: the inputs of the largest product as floats.
     const workBytes = 4 * this.#layout.hiddenSize * microBatchTokens * this.#shape.expertsUsed;
-    return { kvBytes, computeBytes: computeBytes + workBytes };
+    // The output buffer grows at the first batch that wants more logits than there are sequences.
+    const { maxSequences = 1, maxOutputs = maxSequences } = this.#options;
+    const outputBytes = 4 * vocabularySize * Math.max(0, Math.min(maxOutputs, microBatchTokens) - maxSequences);
+    return { kvBytes, computeBytes: computeBytes + workBytes + outputBytes };
   }
 
   /** Dense weights in whole pages. */

@@ -1,5 +1,6 @@
 /** What can be said when a model is opened, with the defaults. Sizes are bytes here; parsing "6GiB" is the command line's. */
 import type { Policy } from "../cache/policy.ts";
+import type { RouterStop } from "../llama/graph-hook.ts";
 import type { openFiles } from "../memory/open-files.ts";
 
 export const DEFAULT_POLICY = "next-use+next-gate";
@@ -9,6 +10,12 @@ export type MemoryBudget =
   | { readonly kind: "process"; readonly bytes: number }
   | { readonly kind: "experts"; readonly bytes: number }
   | { readonly kind: "all" };
+
+/**
+ * Is told every decision of a router, after the engine has acted on it and before the graph goes on. An error that it
+ * throws ends the call under way and is thrown there.
+ */
+export type RoutingTap = (stop: RouterStop) => void;
 
 export interface SessionOptions {
   /** @default {kind: "all"} */
@@ -43,6 +50,8 @@ export interface SessionOptions {
   readonly abortAddress?: number;
   /** Called while weights are read at load. */
   readonly onProgress?: (bytesRead: number, bytesTotal: number) => void;
+  /** Sees all routing, also of a model that is resident. @default nobody looks, and a resident model runs without stops */
+  readonly onRouted?: RoutingTap;
   /** Stop once the plan is made: no weights are read, and nothing can be generated. @default false */
   readonly planOnly?: boolean;
   /** Copy llama.cpp's log to stderr. @default false */

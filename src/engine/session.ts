@@ -30,7 +30,9 @@ export interface SessionParts {
   readonly plan: MemoryPlan;
   readonly microBatchTokens: number;
   /** Undefined when all experts are resident. */
-  readonly streaming: { readonly stream: ExpertStream; readonly hook: GraphHook } | undefined;
+  readonly streaming: { readonly stream: ExpertStream } | undefined;
+  /** Undefined when nobody watches the graph: all experts are resident, and no tap was wanted. */
+  readonly hook: GraphHook | undefined;
   readonly files: readonly OpenFile[];
   readonly load: { readonly ms: number; readonly bytesRead: number };
   readonly notes: readonly string[];
@@ -136,7 +138,7 @@ export class Session implements Disposable {
   }
 
   statistics(): SessionStatistics {
-    const streaming = this.#parts.streaming;
+    const { streaming, hook } = this.#parts;
     const times = streaming?.stream.times ?? { stallMs: 0, managementMs: 0, predictionMs: 0 };
     const memory = processMemory();
     return {
@@ -150,8 +152,8 @@ export class Session implements Disposable {
       },
       bytesRead: this.#parts.bytesRead(),
       recycledBytes: streaming?.stream.recycledBytes ?? 0,
-      graphStops: streaming?.hook.stops ?? 0,
-      graphAsks: streaming?.hook.asks ?? 0,
+      graphStops: hook?.stops ?? 0,
+      graphAsks: hook?.asks ?? 0,
       residentBytes: memory.residentBytes,
       peakBytes: memory.peakBytes,
       bandwidthBytesPerMs: streaming?.stream.link.bytesPerMs ?? 0,
@@ -170,18 +172,18 @@ export class Session implements Disposable {
   }
 
   #compute(batch: Batch, phase: Phase, tokenIds: Int32Array): void {
-    const streaming = this.#parts.streaming;
+    const { streaming, hook } = this.#parts;
     this.#checkFiles();
-    streaming?.hook.begin();
+    hook?.begin();
     streaming?.stream.begin(phase, this.#iteration++, tokenIds);
     const start = performance.now();
     const result = this.context.decode(batch);
     this.#wallMs += performance.now() - start;
     streaming?.stream.finished();
     if (this.#abort !== undefined && this.#abort[0] !== 0) throw new GenerationAbortedError();
-    if (streaming?.hook.error !== undefined) throw this.#explain(streaming.hook.error);
+    if (hook?.error !== undefined) throw this.#explain(hook.error);
     // The byte may have been cleared since the stream saw it.
-    if (streaming?.hook.abandoned === true) throw new GenerationAbortedError();
+    if (hook?.abandoned === true) throw new GenerationAbortedError();
     if (result.status === "ok") return;
     if (result.status === "aborted") throw new GenerationAbortedError();
     if (result.status === "no-slot") throw new ContextFullError(batch.length, this.context.contextSize);

@@ -200,6 +200,18 @@ export class Context implements Disposable {
   }
 
   /**
+   * Address of the logits of all tokens of the last batch that wanted them, `[outputs][vocabulary]` floats in the batch's
+   * order, with the same lifetime as `logits`. For scoring whole texts, where a view of each row would cost more than
+   * what is done with it.
+   * @throws RangeError if no token wanted logits
+   */
+  logitsAddress(): number {
+    const rows = this.model.libraries.llama.llama_get_logits(this.handle.address);
+    if (rows === 0) throw new RangeError("The last batch has no logits");
+    return rows;
+  }
+
+  /**
    * The embedding of the batch's `index`-th token, `hiddenSize` values, with the same lifetime as `logits`.
    * @throws RangeError without `ContextOptions.embeddings`
    */

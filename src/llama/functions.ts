@@ -39,6 +39,7 @@ export interface LlamaFunctions {
   llama_n_ubatch(context: NativePointer): number;
   llama_get_memory(context: NativePointer): NativePointer | null;
   llama_decode(context: NativePointer, batch: StructValue): number;
+  llama_get_logits(context: NativePointer): number;
   llama_get_logits_ith(context: NativePointer, index: number): number;
   llama_get_embeddings_ith(context: NativePointer, index: number): number;
   llama_set_n_threads(context: NativePointer, threads: number, batchThreads: number): void;
@@ -196,6 +197,7 @@ export const LLAMA_PROTOTYPES: Record<keyof LlamaFunctions, string> = {
   llama_get_memory: "void *llama_get_memory(void *ctx)",
   llama_decode: "int32_t llama_decode(void *ctx, llama_batch batch)",
   // Result pointers that become keys and addresses in JavaScript: a number costs nothing, a bigint is an allocation.
+  llama_get_logits: "uintptr_t llama_get_logits(void *ctx)",
   llama_get_logits_ith: "uintptr_t llama_get_logits_ith(void *ctx, int32_t i)",
   llama_get_embeddings_ith: "uintptr_t llama_get_embeddings_ith(void *ctx, int32_t i)",
   llama_set_n_threads: "void llama_set_n_threads(void *ctx, int32_t n_threads, int32_t n_threads_batch)",

@@ -11,6 +11,9 @@ import koffi from "koffi";
 import { NativeWords } from "./native-words.ts";
 import { GgmlType, TENSOR_OFFSET } from "./structs.ts";
 
+/** "logits" are compared as they are, and the softmax is taken over the chosen ones only. */
+export type Scoring = "softmax" | "sigmoid" | "root of softplus" | "logits";
+
 /** A router's decision. The object is reused; `expert(token, rank)` reads the graph's memory, valid during the call. */
 export interface RouterStop {
   /** Index into the MoE layers. */
@@ -29,6 +32,8 @@ export interface RouterStop {
    * that; sigmoid scores are normalised; routers that choose by raw logits (gpt-oss) get the softmax taken here.
    */
   readProbabilities(into: Float32Array): void;
+  /** What the graph makes of the router's raw output before it chooses; undefined where that cannot be seen. */
+  readonly scoring?: Scoring | undefined;
   /** Address of the router's input, `[inputWidth, tokens]` floats without gaps; 0 when the graph has none such. */
   readonly inputAddress: number;
   readonly inputWidth: number;
@@ -51,11 +56,22 @@ export interface GraphListener {
   multiplied(layer: number): boolean;
 }
 
+/** A tensor with one matrix of all experts of a layer. */
+export interface ExpertTensor {
+  readonly layer: number;
+  readonly stage: number;
+  /**
+   * Where the tensor's data lies now and how far apart its experts are; the tensor is told when it is first seen. Products
+   * by expert go by `nb[2]` alone (ggml-cpu.c, ggml_compute_forward_mul_mat_id), and nothing else reads expert weights.
+   */
+  readonly moved?: { readonly address: number; readonly expertStrideBytes: number };
+}
+
 export interface GraphHookOptions {
   /** MoE layer index by block number, -1 for dense blocks. */
   readonly layerOfBlock: Int32Array;
-  /** (layer, stage) by the address of the weight tensor's data. */
-  readonly stageOfAddress: ReadonlyMap<number, { readonly layer: number; readonly stage: number }>;
+  /** By the address of a weight tensor's data, as llama.cpp mapped it and as it lies now. */
+  readonly stageOfAddress: ReadonlyMap<number, ExpertTensor>;
   /** Experts of a layer. */
   readonly experts: number;
   /** Numbers of these operations in this build, from `ggml_op_name`. */
@@ -162,8 +178,11 @@ export class GraphHook {
 
   #askProduct(tensor: number): boolean {
     const weights = this.#words.u64(tensor + TENSOR_OFFSET.src);
-    const place = this.#options.stageOfAddress.get(this.#words.u64(weights + TENSOR_OFFSET.data));
-    if (place === undefined || this.error !== undefined || this.abandoned) return false;
+    const address = this.#words.u64(weights + TENSOR_OFFSET.data);
+    const place = this.#options.stageOfAddress.get(address);
+    if (place === undefined) return false;
+    if (place.moved !== undefined && place.moved.address !== address) this.#move(weights, place.moved);
+    if (this.error !== undefined || this.abandoned) return false;
     try {
       if (place.layer !== this.#routedLayer) throw new RouterNotSeenError(place.layer);
       this.#multiplyLayer = place.layer;
@@ -172,6 +191,14 @@ export class GraphHook {
       this.error ??= error;
       return true; // the group still runs, on whatever is in memory; the stop after it abandons the graph
     }
+  }
+
+  #move(weights: number, { address, expertStrideBytes }: NonNullable<ExpertTensor["moved"]>): void {
+    const words = this.#words;
+    const experts = words.u64(weights + TENSOR_OFFSET.ne + 16);
+    words.setU64(weights + TENSOR_OFFSET.data, address);
+    words.setU64(weights + TENSOR_OFFSET.nb + 16, expertStrideBytes);
+    words.setU64(weights + TENSOR_OFFSET.nb + 24, expertStrideBytes * experts);
   }
 
   #computed(tensor: number): boolean {
@@ -228,6 +255,7 @@ class MutableStop implements RouterStop {
   tokens = 0;
   expertsUsed = 0;
   hasProbabilities = false;
+  scoring: Scoring | undefined;
   inputAddress = 0;
   inputWidth = 0;
   routerWeights = 0;
@@ -238,8 +266,6 @@ class MutableStop implements RouterStop {
   #rowBytes = 0;
   #probs = 0;
   #probsRowBytes = 0;
-  #areProbabilities = false;
-  #areScores = false;
 
   constructor(words: NativeWords, options: GraphHookOptions) {
     this.#words = words;
@@ -256,10 +282,11 @@ class MutableStop implements RouterStop {
     // The node is a view of the first k columns of the full argsort: rows are nb[1] apart, not k * 4.
     this.#rowBytes = words.u64(topk + TENSOR_OFFSET.nb + 8);
     this.hasProbabilities = probs !== 0 && words.u64(probs + TENSOR_OFFSET.ne) === experts;
+    this.scoring = undefined;
     if (this.hasProbabilities) {
       const op = words.i32(probs + TENSOR_OFFSET.op);
-      this.#areProbabilities = op === opSoftMax;
-      this.#areScores = op === opUnary || op === opSqrt;
+      this.scoring =
+        op === opSoftMax ? "softmax" : op === opUnary ? "sigmoid" : op === opSqrt ? "root of softplus" : "logits";
       this.#probs = words.u64(probs + TENSOR_OFFSET.data);
       this.#probsRowBytes = words.u64(probs + TENSOR_OFFSET.nb + 8);
     }
@@ -304,10 +331,10 @@ class MutableStop implements RouterStop {
         into[first + e] = value;
         if (value > largest) largest = value;
       }
-      if (this.#areProbabilities) continue;
+      if (this.scoring === "softmax") continue;
       let sum = 0;
       for (let e = first; e < first + experts; e++) {
-        const share = this.#areScores ? Math.max(0, into[e]) : Math.exp(into[e] - largest);
+        const share = this.scoring === "logits" ? Math.exp(into[e] - largest) : Math.max(0, into[e]);
         into[e] = share;
         sum += share;
       }

@@ -31,4 +31,32 @@ describe("native words", () => {
     );
     releaseMemory(address, BYTES);
   });
+
+  test("are copied across windows", () => {
+    const address = reserveMemory(BYTES);
+    const floats = new Float32Array(viewMemory(address, BYTES));
+    for (let i = 0; i < floats.length; i++) floats[i] = i;
+    const words = new NativeWords();
+    const windowFloats = 2 ** 18;
+    const range = fc.record({
+      from: fc.oneof(
+        fc.integer({ min: 0, max: floats.length - 1 }),
+        fc.constantFrom(windowFloats - 1, windowFloats, windowFloats + 1),
+      ),
+      count: fc.oneof(fc.integer({ min: 0, max: 50 }), fc.constant(2 * windowFloats + 3)),
+      at: fc.integer({ min: 0, max: 5 }),
+    });
+    fc.assert(
+      fc.property(range, ({ from, count, at }) => {
+        const copied = Math.min(count, floats.length - from);
+        const into = new Float32Array(at + copied + 1).fill(-1);
+        words.copyFloats(address + from * 4, copied, into, at);
+        expect(into.subarray(0, at).every((value) => value === -1)).toBe(true);
+        expect(into.subarray(at, at + copied)).toEqual(floats.subarray(from, from + copied));
+        expect(into[at + copied]).toBe(-1);
+      }),
+      { numRuns: 60 },
+    );
+    releaseMemory(address, BYTES);
+  });
 });

@@ -38,6 +38,17 @@ export class NativeWords {
     return this.#window(address).floats[(address % WINDOW_BYTES) >>> 2];
   }
 
+  /** Copies `count` floats from a 4-byte aligned address to `into`, from index `at` on. */
+  copyFloats(address: number, count: number, into: Float32Array, at: number): void {
+    for (let done = 0; done < count; ) {
+      const from = address + done * 4;
+      const first = (from % WINDOW_BYTES) >>> 2;
+      const end = Math.min(WINDOW_WORDS, first + count - done);
+      into.set(this.#window(from).floats.subarray(first, end), at + done);
+      done += end - first;
+    }
+  }
+
   /** 64-bit size, count or pointer; exact below 2^53, which every user-space address is. */
   u64(address: number): number {
     return this.u32(address + 4) * 2 ** 32 + this.u32(address);

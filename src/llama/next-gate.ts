@@ -7,7 +7,7 @@
 import koffi from "koffi";
 import type { RouterStop } from "./graph-hook.ts";
 import type { Libraries } from "./libraries.ts";
-import { type RouterProduct, SideGraph } from "./side-graph.ts";
+import { SideGraph, type SideProgram } from "./side-graph.ts";
 import type { NativePointer } from "./structs.ts";
 
 /** Addresses of one MoE layer's router, 0 for what the model does not have. */
@@ -37,7 +37,7 @@ export class NextGate {
   /** Per layer, the address of norm(l + 1) / norm(l); 0 until computed, -1 when the model has no such norms. */
   readonly #ratios: Float64Array;
   /** Graphs for one token, by layer. */
-  readonly #products: (RouterProduct | undefined)[] = [];
+  readonly #products: (SideProgram | undefined)[] = [];
 
   constructor(options: NextGateOptions) {
     this.#options = options;
@@ -69,7 +69,7 @@ export class NextGate {
     for (const buffer of this.#buffers) koffi.free(buffer);
   }
 
-  #build(stop: RouterStop, next: RouterPlace): RouterProduct {
+  #build(stop: RouterStop, next: RouterPlace): SideProgram {
     const { hiddenSize, experts } = this.#options;
     return this.#side.routerProduct({
       hidden: hiddenSize,

@@ -7,54 +7,83 @@ import { afterAll, describe, expect, test } from "vitest";
 import { randomNumbers } from "../cache/replay.test-data.ts";
 import type { ExpertKey } from "../cache/shape.ts";
 import { createAio } from "./aio.ts";
-import type { ExpertPlaces, SlicePlace } from "./expert-memory.ts";
+import type { SlicePlace } from "./expert-memory.ts";
+import { HUGE_PAGE_BYTES, placeInFile, placeInSlots, planSlots } from "./expert-placement.ts";
 import { PAGE_BYTES, releaseMemory, reserveMemory, viewMemory } from "./libc.ts";
 import { OwnedMemory, type OwnedMemoryOptions } from "./owned-memory.ts";
-import { coveringPages, ownPages, sharedEdgeBytes } from "./page-plan.ts";
+import { ceilTo, coveringPages, ownPages, sharedEdgeBytes } from "./page-plan.ts";
 import type { ReadDone, ReadEngine } from "./read-engine.ts";
 
 const folder = fs.mkdtempSync(join(tmpdir(), "owned-"));
 afterAll(() => fs.rmSync(folder, { recursive: true }));
 
 const EXPERTS = 5;
+
+/** A file of experts, one tensor behind the other from an odd offset on, so that neighbours share pages. */
+class ExpertFile {
+  readonly layers: SlicePlace[][] = [];
+  readonly bytes: number;
+  readonly mappedBytes: number;
+  readonly content: Buffer;
+  readonly path: string;
+
+  constructor(name: string, strides: readonly (readonly number[])[]) {
+    let end = 5000;
+    for (const layer of strides)
+      this.layers.push(
+        layer.map((strideBytes) => {
+          const place = { file: 0, offset: end, strideBytes };
+          end += strideBytes * EXPERTS;
+          return place;
+        }),
+      );
+    this.bytes = end + 333;
+    this.mappedBytes = Math.ceil(this.bytes / PAGE_BYTES) * PAGE_BYTES;
+    this.content = Buffer.alloc(this.bytes);
+    for (let i = 0; i + 4 <= this.bytes; i += 4) this.content.writeUInt32LE(Math.imul(i + 1, 2654435761) >>> 0, i);
+    this.path = join(folder, name);
+    fs.writeFileSync(this.path, this.content);
+    const written = fs.openSync(this.path, "r+");
+    fs.fsyncSync(written);
+    fs.closeSync(written);
+  }
+
+  get keys(): number {
+    return this.layers.length * EXPERTS;
+  }
+
+  slicesOf(key: number): readonly SlicePlace[] {
+    return this.layers[Math.floor(key / EXPERTS)];
+  }
+
+  bytesOf(key: number): number {
+    return this.slicesOf(key).reduce((sum, { strideBytes }) => sum + strideBytes, 0);
+  }
+
+  get expertBytes(): number {
+    return Array.from({ length: this.keys }, (_, key) => this.bytesOf(key)).reduce((a, b) => a + b);
+  }
+}
+
+const offsetOf = (key: number, { offset, strideBytes }: SlicePlace) => offset + (key % EXPERTS) * strideBytes;
+
 /**
  * Layers as mixed quantisations make them: slices that break pages, whole pages (twice as large), some under a page, and
- * some of several requests. One behind the other from an odd offset, so that neighbours share pages.
+ * some of several requests.
  */
-const STRIDES = [
+const ODD = new ExpertFile("odd", [
   [3 * PAGE_BYTES + 1000, 3 * PAGE_BYTES + 1000, 40 * PAGE_BYTES + 500],
   [40 * PAGE_BYTES, 40 * PAGE_BYTES, 80 * PAGE_BYTES],
   [1500, 2 * PAGE_BYTES, 700],
   [(1 << 20) + 3 * PAGE_BYTES + 77, 2 * PAGE_BYTES + 9],
-];
-const layers: SlicePlace[][] = [];
-let end = 5000;
-for (const strides of STRIDES)
-  layers.push(
-    strides.map((strideBytes) => {
-      const place = { file: 0, offset: end, strideBytes };
-      end += strideBytes * EXPERTS;
-      return place;
-    }),
-  );
-const FILE_BYTES = end + 333;
-const MAPPED_BYTES = Math.ceil(FILE_BYTES / PAGE_BYTES) * PAGE_BYTES;
-const KEYS = layers.length * EXPERTS;
-
-const content = Buffer.alloc(FILE_BYTES);
-for (let i = 0; i + 4 <= FILE_BYTES; i += 4) content.writeUInt32LE(Math.imul(i + 1, 2654435761) >>> 0, i);
-const path = join(folder, "experts");
-fs.writeFileSync(path, content);
-const written = fs.openSync(path, "r+");
-fs.fsyncSync(written);
-fs.closeSync(written);
-
-const slicesOf = (key: number) => layers[Math.floor(key / EXPERTS)];
-const placeOf = (key: number, { offset, strideBytes }: SlicePlace) => offset + (key % EXPERTS) * strideBytes;
-const bytesOf = (key: number) => slicesOf(key).reduce((sum, { strideBytes }) => sum + strideBytes, 0);
-const EDGE_BYTES = layers
-  .flat()
-  .reduce((sum, s) => sum + sharedEdgeBytes(s.offset, s.strideBytes, EXPERTS, PAGE_BYTES), 0);
+]);
+/** Matrices of whole pages, which go into slots: experts under 2 MiB, a little over it, and twice that. */
+const EVEN = new ExpertFile("even", [
+  [3 * PAGE_BYTES, 3 * PAGE_BYTES, 40 * PAGE_BYTES],
+  [200 * PAGE_BYTES, 200 * PAGE_BYTES, 200 * PAGE_BYTES],
+  [513 * PAGE_BYTES, 520 * PAGE_BYTES],
+]);
+const { path } = ODD;
 
 /** Reads that finish in any order, and only when somebody reaps: what a real engine may do, but by choice. */
 class WilfulReads implements ReadEngine {
@@ -101,60 +130,88 @@ class WilfulReads implements ReadEngine {
   }
 }
 
+type Layout = "file" | "slots";
+
 interface Opened {
   readonly memory: OwnedMemory;
-  readonly base: number;
+  readonly file: ExpertFile;
   readonly completed: Set<number>;
+  /** Address of a slice's first byte. */
+  readonly addressOf: (key: number, stage: number) => number;
+  /** Bytes of pages that exist. */
+  readonly residentBytes: () => number;
+  /** Pages that stay or are filled in part, beyond the budget. */
+  readonly slackBytes: number;
   readonly close: () => void;
 }
 
 type CreateReads = (fd: number, done: ReadDone) => ReadEngine;
 
+const mincore = koffi.load("libc.so.6").func("int mincore(uintptr_t address, size_t bytes, _Out_ uint8_t *vector)");
+
 function open(
   createReads: CreateReads,
   flags: number,
   options: Pick<OwnedMemoryOptions, "budgetBytes"> & Partial<OwnedMemoryOptions>,
+  layout: Layout = "file",
 ): Opened {
-  const fd = fs.openSync(path, flags);
-  const base = reserveMemory(MAPPED_BYTES);
+  const file = layout === "file" ? ODD : EVEN;
+  const { layers } = file;
+  const fd = fs.openSync(file.path, flags);
+  const slots = planSlots(layers, EXPERTS, PAGE_BYTES);
+  expect(slots !== undefined).toBe(layout === "slots");
+  const bytes = slots === undefined ? file.mappedBytes : slots.bytes + HUGE_PAGE_BYTES;
+  const reserved = reserveMemory(bytes);
+  const files = [{ path: file.path, bytes: file.bytes, base: reserved }];
+  const placement =
+    slots === undefined
+      ? placeInFile(files, layers, EXPERTS, PAGE_BYTES)
+      : placeInSlots(files, layers, EXPERTS, PAGE_BYTES, slots, ceilTo(reserved, HUGE_PAGE_BYTES));
   const completed = new Set<number>();
   let memory: OwnedMemory | undefined;
   const reads = createReads(fd, (tag, bytes, error) => (memory as OwnedMemory).finished(tag, bytes, error));
-  const places: ExpertPlaces = {
-    files: [{ path, bytes: FILE_BYTES, base }],
-    layers,
-    expertsPerLayer: EXPERTS,
-    onComplete: (key) => completed.add(key),
-  };
-  memory = new OwnedMemory({ ...places, reads, ...options });
+  memory = new OwnedMemory({ placement, reads, onComplete: (key) => completed.add(key), ...options });
+  const padding =
+    slots === undefined ? 0 : Math.max(...slots.usedBytes.map((used, i) => used - file.bytesOf(i * EXPERTS)));
   return {
     memory,
-    base,
+    file,
     completed,
+    addressOf: (key, stage) => {
+      const slice = file.slicesOf(key)[stage];
+      const tensor = placement.tensors[Math.floor(key / EXPERTS)]?.[stage];
+      return tensor === undefined
+        ? reserved + offsetOf(key, slice)
+        : tensor.address + (key % EXPERTS) * tensor.expertStrideBytes;
+    },
+    residentBytes: () => {
+      const pages = new Uint8Array(bytes / PAGE_BYTES);
+      expect(mincore(reserved, bytes, pages)).toBe(0);
+      return pages.reduce((sum, page) => sum + (page & 1), 0) * PAGE_BYTES;
+    },
+    slackBytes: slots === undefined ? EDGE_BYTES : padding * file.keys,
     close: () => {
       reads.close();
       fs.closeSync(fd);
-      releaseMemory(base, MAPPED_BYTES);
+      releaseMemory(reserved, bytes);
     },
   };
 }
 
-const mincore = koffi.load("libc.so.6").func("int mincore(uintptr_t address, size_t bytes, _Out_ uint8_t *vector)");
+const EDGE_BYTES = ODD.layers
+  .flat()
+  .reduce((sum, s) => sum + sharedEdgeBytes(s.offset, s.strideBytes, EXPERTS, PAGE_BYTES), 0);
 
-/** Pages of the range that exist. */
-function residentBytes(base: number): number {
-  const pages = new Uint8Array(MAPPED_BYTES / PAGE_BYTES);
-  expect(mincore(base, MAPPED_BYTES, pages)).toBe(0);
-  return pages.reduce((sum, page) => sum + (page & 1), 0) * PAGE_BYTES;
+function expectStage({ file, addressOf }: Opened, key: number, stage: number): void {
+  const slice = file.slicesOf(key)[stage];
+  const offset = offsetOf(key, slice);
+  const there = Buffer.from(viewMemory(addressOf(key, stage), slice.strideBytes));
+  if (there.compare(file.content, offset, offset + slice.strideBytes) !== 0)
+    throw new Error(`expert ${key}: stage ${stage} differs from the file`);
 }
 
-function expectBytes(base: number, key: number): void {
-  for (const slice of slicesOf(key)) {
-    const offset = placeOf(key, slice);
-    const there = Buffer.from(viewMemory(base + offset, slice.strideBytes));
-    if (there.compare(content, offset, offset + slice.strideBytes) !== 0)
-      throw new Error(`expert ${key}: the slice at ${offset} differs from the file`);
-  }
+function expectBytes(opened: Opened, key: number): void {
+  for (let stage = 0; stage < opened.file.slicesOf(key).length; stage++) expectStage(opened, key, stage);
 }
 
 /** The cache's part, played at random: loads what is absent, evicts what is complete, never more than the budget. */
@@ -189,10 +246,10 @@ class Player {
 
   /** Everything demanded arrives; what is in memory is checked. */
   settle(): void {
-    const { memory, base } = this.#opened;
+    const { memory, file } = this.#opened;
     memory.pump(Number.MAX_SAFE_INTEGER);
     for (const key of [...this.#demanded, ...this.#speculative])
-      for (let stage = 0; stage < slicesOf(key).length; stage++) memory.wait(key as ExpertKey, stage);
+      for (let stage = 0; stage < file.slicesOf(key).length; stage++) memory.wait(key as ExpertKey, stage);
     while (memory.inFlightBytes > 0) memory.waitForAny();
     this.#takeNote();
     for (const key of this.#calledOff) {
@@ -200,8 +257,8 @@ class Player {
       this.#calledOff.delete(key);
     }
     expect(this.#demanded.size + this.#speculative.size).toBe(0);
-    for (const key of this.#resident) expectBytes(base, key);
-    expect(residentBytes(base)).toBeLessThanOrEqual(this.#budgetBytes + EDGE_BYTES);
+    for (const key of this.#resident) expectBytes(this.#opened, key);
+    expect(this.#opened.residentBytes()).toBeLessThanOrEqual(this.#budgetBytes + this.#opened.slackBytes);
   }
 
   #takeNote(): void {
@@ -215,9 +272,10 @@ class Player {
   }
 
   #load(kind: "demand" | "prefetch"): void {
-    const key = Math.floor(this.#random() * KEYS);
+    const { file } = this.#opened;
+    const key = Math.floor(this.#random() * file.keys);
     if ([this.#resident, this.#demanded, this.#speculative, this.#calledOff].some((keys) => keys.has(key))) return;
-    while (this.#usedBytes() + bytesOf(key) > this.#budgetBytes) if (!this.#evict(this.#resident)) return;
+    while (this.#usedBytes() + file.bytesOf(key) > this.#budgetBytes) if (!this.#evict(this.#resident)) return;
     this.#opened.memory.load(key as ExpertKey, kind);
     (kind === "demand" ? this.#demanded : this.#speculative).add(key);
   }
@@ -252,20 +310,17 @@ class Player {
   #waitForOne(): void {
     const key = this.#any(this.#demanded);
     if (key === undefined) return;
-    const { memory, base } = this.#opened;
-    const stage = Math.floor(this.#random() * slicesOf(key).length);
+    const { memory, file } = this.#opened;
+    const stage = Math.floor(this.#random() * file.slicesOf(key).length);
     memory.wait(key as ExpertKey, stage);
     expect(memory.ready(key as ExpertKey, stage)).toBe(true);
     // One stage alone is whole as soon as it is said to be.
-    const slice = slicesOf(key)[stage];
-    const offset = placeOf(key, slice);
-    const there = Buffer.from(viewMemory(base + offset, slice.strideBytes));
-    expect(there.compare(content, offset, offset + slice.strideBytes)).toBe(0);
+    expectStage(this.#opened, key, stage);
   }
 
   #usedBytes(): number {
     const all = [...this.#resident, ...this.#demanded, ...this.#speculative, ...this.#calledOff];
-    return all.reduce((sum, key) => sum + bytesOf(key), 0);
+    return all.reduce((sum, key) => sum + this.#opened.file.bytesOf(key), 0);
   }
 
   #any(keys: Set<number>): number | undefined {
@@ -273,18 +328,25 @@ class Player {
   }
 }
 
-const TOTAL_BYTES = Array.from({ length: KEYS }, (_, key) => bytesOf(key)).reduce((a, b) => a + b);
+const TOTAL_BYTES = ODD.expertBytes;
 const DIRECT = fs.constants.O_RDONLY | fs.constants.O_DIRECT;
 
-describe.each([true, false])("memory of our own, with recycling %s", (recycle) => {
+describe.each([
+  ["file", true],
+  ["file", false],
+  ["slots", true],
+  ["slots", false],
+] as const)("memory of our own, laid out in %s, with recycling %s", (layout, recycle) => {
+  const total = (layout === "file" ? ODD : EVEN).expertBytes;
+
   test("holds the file's bytes in every complete expert, whatever came before, within its budget", () => {
     fc.assert(
       fc.property(fc.integer(), fc.double({ min: 0.2, max: 1, noNaN: true }), (seed, share) => {
         const random = randomNumbers(seed);
-        const budgetBytes = Math.floor(TOTAL_BYTES * share);
+        const budgetBytes = Math.floor(total * share);
         const depth = 1 + Math.floor(random() * 6);
         const create: CreateReads = (fd, done) => new WilfulReads(fd, done, random, depth);
-        const opened = open(create, fs.constants.O_RDONLY, { budgetBytes, recycle });
+        const opened = open(create, fs.constants.O_RDONLY, { budgetBytes, recycle }, layout);
         const player = new Player(opened, random, budgetBytes);
         for (let round = 0; round < 3; round++) {
           for (let i = 0; i < 60; i++) player.step();
@@ -293,17 +355,18 @@ describe.each([true, false])("memory of our own, with recycling %s", (recycle) =
         expect(opened.memory.recycling).toBe(recycle);
         opened.close();
       }),
-      { numRuns: 150 },
+      { numRuns: layout === "file" ? 150 : 40 },
     );
   });
 
   test("does so with direct reads in the kernel's queue", () => {
     const random = randomNumbers(7);
-    const budgetBytes = Math.floor(TOTAL_BYTES / 2);
-    const create: CreateReads = (fd, done) => createAio([{ path, fd }], done, { depth: 8 });
-    const opened = open(create, DIRECT, { budgetBytes, recycle });
+    const budgetBytes = Math.floor(total / 2);
+    const create: CreateReads = (fd, done) =>
+      createAio([{ path: (layout === "file" ? ODD : EVEN).path, fd }], done, { depth: 8 });
+    const opened = open(create, DIRECT, { budgetBytes, recycle }, layout);
     const player = new Player(opened, random, budgetBytes);
-    for (let round = 0; round < 20; round++) {
+    for (let round = 0; round < (layout === "file" ? 20 : 8); round++) {
       for (let i = 0; i < 50; i++) player.step();
       player.settle();
     }
@@ -314,26 +377,59 @@ describe.each([true, false])("memory of our own, with recycling %s", (recycle) =
   });
 });
 
+describe("huge pages", () => {
+  test("of an expert in a slot stay whole when they move to another one", () => {
+    const file = EVEN;
+    const opened = open(
+      (fd, done) => createAio([{ path: file.path, fd }], done),
+      DIRECT,
+      { budgetBytes: file.expertBytes },
+      "slots",
+    );
+    const load = (key: number) => {
+      opened.memory.load(key as ExpertKey, "demand");
+      opened.memory.pump(0);
+      for (let stage = 0; stage < file.slicesOf(key).length; stage++) opened.memory.wait(key as ExpertKey, stage);
+    };
+    load(10);
+    const before = hugeBytes();
+    // Without huge pages on this system there is nothing to keep whole.
+    for (const next of [11, 12, 13, 14]) {
+      opened.memory.evict((next - 1) as ExpertKey);
+      load(next);
+      expectBytes(opened, next);
+      expect(hugeBytes()).toBe(before);
+    }
+    expect(opened.memory.counters.recycledBytes).toBeGreaterThan(0);
+    opened.close();
+  });
+
+  function hugeBytes(): number {
+    const rollup = fs.readFileSync("/proc/self/smaps_rollup", "latin1");
+    return 1024 * Number(/^AnonHugePages:\s+(\d+)/m.exec(rollup)?.[1] ?? 0);
+  }
+});
+
 describe("eviction", () => {
   const create: CreateReads = (fd, done) => createAio([{ path, fd }], done);
   const load = ({ memory }: Opened, key: number) => {
     memory.load(key as ExpertKey, "demand");
     memory.pump(0);
-    for (let stage = 0; stage < slicesOf(key).length; stage++) memory.wait(key as ExpertKey, stage);
+    for (let stage = 0; stage < ODD.slicesOf(key).length; stage++) memory.wait(key as ExpertKey, stage);
   };
 
   test("leaves nothing of the expert's own pages, and all of its neighbours", () => {
     const opened = open(create, DIRECT, { budgetBytes: TOTAL_BYTES, recycle: false });
     for (const key of [0, 1, 2]) load(opened, key);
     opened.memory.evict(1 as ExpertKey);
-    for (const slice of slicesOf(1)) {
-      const own = ownPages(placeOf(1, slice), slice.strideBytes, PAGE_BYTES);
-      expect(Buffer.from(viewMemory(opened.base + own.start, own.end - own.start)).every((byte) => byte === 0)).toBe(
-        true,
-      );
+    for (const [stage, slice] of ODD.slicesOf(1).entries()) {
+      const start = offsetOf(1, slice);
+      const own = ownPages(start, slice.strideBytes, PAGE_BYTES);
+      const address = opened.addressOf(1, stage) + own.start - start;
+      expect(Buffer.from(viewMemory(address, own.end - own.start)).every((byte) => byte === 0)).toBe(true);
     }
-    expectBytes(opened.base, 0);
-    expectBytes(opened.base, 2);
+    expectBytes(opened, 0);
+    expectBytes(opened, 2);
     opened.close();
   });
 
@@ -343,7 +439,7 @@ describe("eviction", () => {
     for (const key of [5, 6, 7]) load(opened, key);
     for (const key of [5, 6, 7]) opened.memory.evict(key as ExpertKey);
     for (const key of [6, 5, 8, 7, 9]) load(opened, key);
-    for (const key of [5, 6, 7, 8, 9]) expectBytes(opened.base, key);
+    for (const key of [5, 6, 7, 8, 9]) expectBytes(opened, key);
     expect(opened.memory.recycling).toBe(true);
     opened.close();
   });
@@ -354,8 +450,8 @@ describe("eviction", () => {
     opened.memory.evict(5 as ExpertKey);
     load(opened, 7);
     expect(opened.memory.counters.recycledBytes).toBe(0);
-    expectBytes(opened.base, 6);
-    expectBytes(opened.base, 7);
+    expectBytes(opened, 6);
+    expectBytes(opened, 7);
     opened.close();
   });
 });
@@ -363,36 +459,47 @@ describe("eviction", () => {
 describe("demanded experts", () => {
   test("that find room while others are being submitted are read too", () => {
     // The cache demands more from within `onComplete`, which a full queue calls in the middle of a pump.
-    const fd = fs.openSync(path, "r");
-    const base = reserveMemory(MAPPED_BYTES);
-    let memory: OwnedMemory | undefined;
     const later = [1, 2, 3, 4];
-    const reads = new WilfulReads(fd, (tag, n, error) => memory?.finished(tag, n, error), randomNumbers(1), 1);
-    memory = new OwnedMemory({
-      files: [{ path, bytes: FILE_BYTES, base }],
-      layers,
-      expertsPerLayer: EXPERTS,
+    const opened = open((fd, done) => new WilfulReads(fd, done, randomNumbers(1), 1), fs.constants.O_RDONLY, {
+      budgetBytes: TOTAL_BYTES,
       onComplete: () => {
         const key = later.shift();
-        if (key !== undefined) memory?.load(key as ExpertKey, "demand");
+        if (key !== undefined) opened.memory.load(key as ExpertKey, "demand");
       },
-      reads,
-      budgetBytes: TOTAL_BYTES,
     });
+    const { memory } = opened;
     memory.load(0 as ExpertKey, "demand");
     memory.load(9 as ExpertKey, "demand");
     memory.pump(0);
     for (const key of [0, 9, 1, 2, 3, 4]) for (let stage = 0; stage < 3; stage++) memory.wait(key as ExpertKey, stage);
-    for (const key of [0, 9, 1, 2, 3, 4]) expectBytes(base, key);
-    reads.close();
-    fs.closeSync(fd);
-    releaseMemory(base, MAPPED_BYTES);
+    for (const key of [0, 9, 1, 2, 3, 4]) expectBytes(opened, key);
+    opened.close();
   });
 });
 
 test("the test file has slices under a page and pages shared by neighbours", () => {
-  const own = layers.flat().map((s) => ownPages(s.offset, s.strideBytes, PAGE_BYTES));
+  const own = ODD.layers.flat().map((s) => ownPages(s.offset, s.strideBytes, PAGE_BYTES));
   expect(own.some(({ start, end }) => start === end)).toBe(true);
   expect(EDGE_BYTES).toBeGreaterThan(0);
-  expect(coveringPages(layers[0][0].offset, 1, PAGE_BYTES).start).toBeLessThan(layers[0][0].offset);
+  expect(coveringPages(ODD.layers[0][0].offset, 1, PAGE_BYTES).start).toBeLessThan(ODD.layers[0][0].offset);
+});
+
+describe("waiting", () => {
+  test("is given up when the run is", () => {
+    let aborted = false;
+    const opened = open((fd, done) => new WilfulReads(fd, done, () => 0, 4), fs.constants.O_RDONLY, {
+      budgetBytes: TOTAL_BYTES,
+      aborted: () => aborted,
+    });
+    opened.memory.load(15 as ExpertKey, "demand");
+    opened.memory.pump(0);
+    aborted = true;
+    opened.memory.wait(15 as ExpertKey, 0);
+    expect(opened.memory.ready(15 as ExpertKey, 0)).toBe(false);
+    // What was on its way still lands where it belongs.
+    aborted = false;
+    opened.memory.wait(15 as ExpertKey, 0);
+    expectStage(opened, 15, 0);
+    opened.close();
+  });
 });

@@ -1,34 +1,39 @@
 /**
- * Experts in anonymous memory of our own, at the addresses where llama.cpp expects them, filled by direct reads.
+ * Experts in anonymous memory of our own, filled by direct reads. Where they lie is `expert-placement.ts`'s business.
  *
  * Eviction does not give pages back to the kernel: the pages of the victim are moved (mremap) to the expert that
  * takes its place. Freeing them and faulting fresh, zeroed ones in costs 375 to 430 us per MiB inside io_submit, on
  * the thread that computes, and held direct reads to 1.5 GB/s on a drive that gives 3.4; moving costs about 5 us per MiB.
  */
 import type { ExpertKey } from "../cache/shape.ts";
-import type { ExpertMemory, ExpertPlaces, LoadKind, MemoryCounters } from "./expert-memory.ts";
+import type { ExpertMemory, LoadKind, MemoryCounters } from "./expert-memory.ts";
+import type { ExpertPlacement } from "./expert-placement.ts";
 import {
   adviseMemory,
   MADV_DONTNEED,
   MADV_HUGEPAGE,
+  MADV_NOHUGEPAGE,
   mappingLimit,
   movePages,
   PAGE_BYTES,
   tryAdviseMemory,
 } from "./libc.ts";
-import { coveringPages, ownPages } from "./page-plan.ts";
 import type { ReadEngine, ReadFailure } from "./read-engine.ts";
 
 /** One request: drives are at full speed from 512 KiB on, and smaller requests let demanded ones overtake sooner. */
 const REQUEST_BYTES = 1 << 20;
-const HUGE_PAGE_BYTES = 2 << 20;
 /** A remainder of a donor under this is freed rather than kept: every piece is a mapping of its own to the kernel. */
 const SMALLEST_DONOR_BYTES = 16 * PAGE_BYTES;
 
-export interface OwnedMemoryOptions extends ExpertPlaces {
+export interface OwnedMemoryOptions {
+  readonly placement: ExpertPlacement;
   readonly reads: ReadEngine;
-  /** Bytes of experts that may be held, pages waiting for a new owner included. */
+  /** Told of every expert that is now whole. */
+  readonly onComplete: (key: ExpertKey) => void;
+  /** Bytes of pages that may be held, those waiting for a new owner included. */
   readonly budgetBytes: number;
+  /** True when waiting should be given up. Asked about once per finished read. @default never */
+  readonly aborted?: () => boolean;
   /** Move pages from victims to newcomers. @default true; false frees and faults them (old kernels, comparison) */
   readonly recycle?: boolean;
   /** Mappings that the kernel allows this process. @default vm.max_map_count */
@@ -42,7 +47,7 @@ const CANCELLED = 2;
 
 /** Pages of evicted experts, waiting for a new owner. */
 interface Donor {
-  /** (key, stage) whose own pages these are. */
+  /** (key, piece) whose pages these are. */
   readonly at: number;
   /** Offset from the first of them. */
   readonly from: number;
@@ -51,11 +56,11 @@ interface Donor {
 }
 
 /**
- * Share of the kernel's limit of mappings (vm.max_map_count, 65,530) that moved pages may take: each slice that gave or
+ * Share of the kernel's limit of mappings (vm.max_map_count, 65,530) that moved pages may take: each piece that gave or
  * got pages is a mapping of its own and cuts the one around it in two. Without mappings left, malloc fails.
  */
 const MAPPING_SHARE = 0.7;
-const MAPPINGS_PER_SLICE = 2;
+const MAPPINGS_PER_PIECE = 2;
 
 export class OwnedMemory implements ExpertMemory {
   readonly kind = "owned" as const;
@@ -65,19 +70,21 @@ export class OwnedMemory implements ExpertMemory {
   /** False once the kernel refused to move pages (no MREMAP_DONTUNMAP, or its limit of mappings was reached). */
   recycling: boolean;
 
-  readonly #places: ExpertPlaces;
+  readonly #placement: ExpertPlacement;
   readonly #reads: ReadEngine;
-  readonly #experts: number;
+  readonly #onComplete: (key: ExpertKey) => void;
+  readonly #aborted: () => boolean;
+  readonly #pieces: number;
   /** Per (key, stage): requests neither finished nor cancelled. */
   readonly #pending: Uint16Array;
   /** Per (key, stage): requests submitted so far. */
   readonly #submitted: Uint16Array;
   /**
-   * Per (key, stage): bytes from the start of the own pages that lie in one mapping, which is what one mremap can
+   * Per (key, piece): bytes from the start of its pages that lie in one mapping, which is what one mremap can
    * move; 0: not known yet, all of them. A partial move leaves a border that stays until a whole move replaces it.
    */
   readonly #movable: Float64Array;
-  /** Per (key, stage): 1 once its pages are a mapping of their own. */
+  /** Per (key, piece): 1 once its pages are a mapping of their own. */
   readonly #split: Uint8Array;
   #splitCount = 0;
   readonly #splitLimit: number;
@@ -90,48 +97,39 @@ export class OwnedMemory implements ExpertMemory {
   /** Pages of evicted experts. They stay until the next load takes them, as long as the budget has room for them. */
   readonly #donors: Donor[] = [];
   readonly #budgetBytes: number;
-  /** Own pages of loaded experts, and donors. */
+  /** Pages of loaded experts, and donors. */
   #heldBytes = 0;
 
   constructor(options: OwnedMemoryOptions) {
-    this.#places = options;
+    const { placement } = options;
+    this.#placement = placement;
     this.#reads = options.reads;
+    this.#onComplete = options.onComplete;
+    this.#aborted = options.aborted ?? (() => false);
     this.#budgetBytes = options.budgetBytes;
     this.recycling = options.recycle ?? true;
-    this.#experts = options.expertsPerLayer;
-    this.stages = Math.max(...options.layers.map((slices) => slices.length));
-    const keys = options.layers.length * this.#experts;
-    this.#pending = new Uint16Array(keys * this.stages);
-    this.#submitted = new Uint16Array(keys * this.stages);
-    this.#movable = new Float64Array(keys * this.stages);
-    this.#split = new Uint8Array(keys * this.stages);
-    this.#splitLimit = ((options.mappingLimit ?? mappingLimit()) * MAPPING_SHARE) / MAPPINGS_PER_SLICE;
-    this.#loading = new Uint8Array(keys);
-    this.#demanded = new Int32Array(keys);
-    this.#speculative = new Int32Array(keys);
+    this.stages = placement.stages;
+    this.#pieces = placement.pieces;
+    this.#pending = new Uint16Array(placement.keys * this.stages);
+    this.#submitted = new Uint16Array(placement.keys * this.stages);
+    this.#movable = new Float64Array(placement.keys * this.#pieces);
+    this.#split = new Uint8Array(placement.keys * this.#pieces);
+    this.#splitLimit = ((options.mappingLimit ?? mappingLimit()) * MAPPING_SHARE) / MAPPINGS_PER_PIECE;
+    this.#loading = new Uint8Array(placement.keys);
+    this.#demanded = new Int32Array(placement.keys);
+    this.#speculative = new Int32Array(placement.keys);
+    // Where the system hands out huge pages unasked, one would fill the room of experts that are not there.
+    for (const { address, bytes } of placement.smallPageRanges) tryAdviseMemory(address, bytes, MADV_NOHUGEPAGE);
   }
 
   load(key: ExpertKey, kind: LoadKind): void {
-    const slices = this.#places.layers[Math.floor(key / this.#experts)];
-    const expert = key % this.#experts;
     this.#loading[key] = LOADING;
-    for (let stage = 0; stage < slices.length; stage++) {
-      const { file, offset, strideBytes } = slices[stage];
-      const start = offset + expert * strideBytes;
-      const cover = coveringPages(start, strideBytes, PAGE_BYTES);
-      const own = ownPages(start, strideBytes, PAGE_BYTES);
+    for (let stage = 0; stage < this.stages; stage++) {
       const at = key * this.stages + stage;
-      this.#pending[at] = Math.ceil((cover.end - cover.start) / REQUEST_BYTES);
+      this.#pending[at] = this.#requests(at);
       this.#submitted[at] = 0;
-      const ownBytes = own.end - own.start;
-      const address = this.#places.files[file].base + own.start;
-      const moved = this.#takePages(at, address, ownBytes);
-      if (moved === 0 && this.#movable[at] === 0) this.#wantHugePages(address, ownBytes, cover.end - cover.start);
-      // Without a donor fresh pages appear in the mappings that are there, so an old border stays where it is.
-      if (moved > 0) this.#movable[at] = moved;
-      else if (this.#movable[at] === 0) this.#movable[at] = ownBytes;
-      this.#heldBytes += ownBytes - moved;
     }
+    for (let piece = 0; piece < this.#pieces; piece++) this.#fill(key * this.#pieces + piece);
     // Donors of another size than what is loaded (mixed quantisations) would otherwise add up beside the experts.
     for (let donor: Donor | undefined; this.#heldBytes > this.#budgetBytes; this.#free(donor.address, donor.bytes)) {
       donor = this.#donors.pop();
@@ -153,7 +151,7 @@ export class OwnedMemory implements ExpertMemory {
     let calledOff = 0;
     for (let stage = 0; stage < this.stages; stage++) {
       const at = key * this.stages + stage;
-      const unsubmitted = this.#requests(key, stage) - this.#submitted[at];
+      const unsubmitted = this.#requests(at) - this.#submitted[at];
       this.#pending[at] -= unsubmitted;
       this.#submitted[at] += unsubmitted;
       calledOff += unsubmitted;
@@ -170,15 +168,12 @@ export class OwnedMemory implements ExpertMemory {
   }
 
   evict(key: ExpertKey): void {
-    const slices = this.#places.layers[Math.floor(key / this.#experts)];
-    const expert = key % this.#experts;
-    for (let stage = 0; stage < slices.length; stage++) {
-      const { file, offset, strideBytes } = slices[stage];
-      const own = ownPages(offset + expert * strideBytes, strideBytes, PAGE_BYTES);
-      const address = this.#places.files[file].base + own.start;
-      const bytes = own.end - own.start;
+    const { pieceAddress, pieceBytes } = this.#placement;
+    for (let piece = 0; piece < this.#pieces; piece++) {
+      const at = key * this.#pieces + piece;
+      const address = pieceAddress[at];
+      const bytes = pieceBytes[at];
       if (bytes === 0) continue;
-      const at = key * this.stages + stage;
       const movable = this.recycling ? this.#movable[at] : 0;
       if (movable > 0) this.#donors.push({ at, from: 0, address, bytes: movable });
       if (movable < bytes) this.#free(address + movable, bytes - movable);
@@ -205,11 +200,15 @@ export class OwnedMemory implements ExpertMemory {
 
   wait(key: ExpertKey, stage: number): void {
     const at = key * this.stages + stage;
-    while (this.#pending[at] > 0 && this.failure === undefined) {
+    while (this.#pending[at] > 0 && this.failure === undefined && !this.#aborted()) {
       // A full queue held some back, or the expert has found room only just now, or nobody promoted it.
       this.#submitDemanded();
-      if (this.#reads.inFlight === 0) this.promote(key);
-      else this.#reads.reap(1);
+      if (this.#reads.inFlight === 0) {
+        this.promote(key);
+        this.#submitDemanded();
+        if (this.#reads.inFlight === 0 && this.#pending[at] > 0 && this.failure === undefined)
+          throw new Error(`Nothing reads stage ${stage} of expert ${key}, which is waited for`);
+      } else this.#reads.reap(1);
     }
   }
 
@@ -227,7 +226,7 @@ export class OwnedMemory implements ExpertMemory {
     for (let i = 0; i < this.#speculativeCount; i++) {
       const key = this.#speculative[(this.#speculativeHead + i) % this.#speculative.length] as ExpertKey;
       for (let stage = 0; stage < this.stages; stage++)
-        requests += this.#requests(key, stage) - this.#submitted[key * this.stages + stage];
+        requests += this.#requests(key * this.stages + stage) - this.#submitted[key * this.stages + stage];
     }
     return requests * REQUEST_BYTES;
   }
@@ -246,7 +245,7 @@ export class OwnedMemory implements ExpertMemory {
     for (let stage = 0; stage < this.stages; stage++) if (this.#pending[key * this.stages + stage] > 0) return;
     if (this.#loading[key] !== LOADING) return;
     this.#loading[key] = IDLE;
-    this.#places.onComplete(key);
+    this.#onComplete(key);
   }
 
   /**
@@ -269,7 +268,7 @@ export class OwnedMemory implements ExpertMemory {
       const key = this.#demanded[i] as ExpertKey;
       let more = false;
       for (let stage = 0; stage < this.stages; stage++)
-        if (this.#submitted[key * this.stages + stage] < this.#requests(key, stage)) more = true;
+        if (this.#submitted[key * this.stages + stage] < this.#requests(key * this.stages + stage)) more = true;
       if (more) this.#demanded[kept++] = key;
     }
     this.#demandedCount = kept;
@@ -279,62 +278,57 @@ export class OwnedMemory implements ExpertMemory {
   /** A load that was half called off is wanted after all: let its last reads land, then read all of it again. */
   #restart(key: ExpertKey): void {
     for (let stage = 0; stage < this.stages; stage++) this.wait(key, stage);
+    if (this.#aborted()) return;
     for (let stage = 0; stage < this.stages; stage++) {
-      this.#pending[key * this.stages + stage] = this.#requests(key, stage);
-      this.#submitted[key * this.stages + stage] = 0;
+      const at = key * this.stages + stage;
+      this.#pending[at] = this.#requests(at);
+      this.#submitted[at] = 0;
     }
     this.#loading[key] = LOADING;
     this.#demanded[this.#demandedCount++] = key;
   }
 
-  #requests(key: ExpertKey, stage: number): number {
-    const slice = this.#places.layers[Math.floor(key / this.#experts)][stage];
-    if (slice === undefined) return 0;
-    const cover = coveringPages(
-      slice.offset + (key % this.#experts) * slice.strideBytes,
-      slice.strideBytes,
-      PAGE_BYTES,
-    );
-    return Math.ceil((cover.end - cover.start) / REQUEST_BYTES);
+  #requests(at: number): number {
+    return Math.ceil(this.#placement.readBytes[at] / REQUEST_BYTES);
   }
 
   /** Submits the next request of a stage; false when all of them are submitted. */
   #submitNext(key: ExpertKey, stage: number): boolean {
-    const slice = this.#places.layers[Math.floor(key / this.#experts)][stage];
-    if (slice === undefined) return false;
+    const { files, readFile, readOffset, readBytes, readAddress } = this.#placement;
     const at = key * this.stages + stage;
-    const cover = coveringPages(
-      slice.offset + (key % this.#experts) * slice.strideBytes,
-      slice.strideBytes,
-      PAGE_BYTES,
-    );
-    const start = cover.start + this.#submitted[at] * REQUEST_BYTES;
-    if (start >= cover.end) return false;
-    const bytes = Math.min(REQUEST_BYTES, cover.end - start);
-    const file = this.#places.files[slice.file];
+    const from = this.#submitted[at] * REQUEST_BYTES;
+    if (from >= readBytes[at]) return false;
+    const bytes = Math.min(REQUEST_BYTES, readBytes[at] - from);
+    const offset = readOffset[at] + from;
+    const file = readFile[at];
     this.#submitted[at]++;
     this.counters.bytesRead += bytes;
     this.counters.reads++;
-    this.#reads.submit(slice.file, start, file.base + start, bytes, Math.min(bytes, file.bytes - start), at);
+    this.#reads.submit(file, offset, readAddress[at] + from, bytes, Math.min(bytes, files[file].bytes - offset), at);
     return true;
   }
 
-  /**
-   * Fills the own pages of a slice, [address, address + bytes), with pages of an evicted expert as far as one donor
-   * reaches; returns those bytes, counted from the first.
-   */
-  #takePages(at: number, address: number, bytes: number): number {
-    if (bytes === 0) return 0;
+  /** Fills a piece with pages of an evicted expert as far as one donor reaches; the kernel adds the rest. */
+  #fill(at: number): void {
+    const address = this.#placement.pieceAddress[at];
+    const bytes = this.#placement.pieceBytes[at];
+    if (bytes === 0) return;
     const kept = this.#withdraw(at);
-    const donor = kept > 0 || !this.recycling ? undefined : this.#bestDonor(bytes);
+    const donor = kept > 0 || !this.recycling ? undefined : this.#bestDonor(bytes, this.#placement.pieceKind[at]);
     const moved = donor === undefined ? kept : this.#move(donor, at, address, bytes);
     this.counters.recycledBytes += moved;
     this.counters.freshBytes += bytes - moved;
-    return moved;
+    // The first pages come from the kernel, zeroed: 2 MiB at a time that costs a tenth of what 4 KiB pages do.
+    if (moved === 0 && this.#movable[at] === 0 && this.#placement.wantsHugePages[at] === 1 && this.#maySplit(at))
+      tryAdviseMemory(address, bytes, MADV_HUGEPAGE);
+    // Without a donor fresh pages appear in the mappings that are there, so an old border stays where it is.
+    if (moved > 0) this.#movable[at] = moved;
+    else if (this.#movable[at] === 0) this.#movable[at] = bytes;
+    this.#heldBytes += bytes - moved;
   }
 
   /**
-   * A slice whose pages wait for a new owner is loaded again: the waiting ones are in its place, so they stay there and
+   * A piece whose pages wait for a new owner is loaded again: the waiting ones are in its place, so they stay there and
    * nobody else may take them. Returns the bytes from its first page on that are there.
    */
   #withdraw(at: number): number {
@@ -352,7 +346,7 @@ export class OwnedMemory implements ExpertMemory {
   #move(donor: Donor, at: number, address: number, bytes: number): number {
     const moved = Math.min(bytes, donor.bytes);
     const rest = donor.bytes - moved;
-    if (!this.#mayMove(donor.at, at)) {
+    if (!this.#maySplit(donor.at) || !this.#maySplit(at)) {
       this.#free(donor.address, donor.bytes);
       return 0;
     }
@@ -368,23 +362,13 @@ export class OwnedMemory implements ExpertMemory {
     return moved;
   }
 
-  #mayMove(from: number, to: number): boolean {
-    const more = (this.#split[from] === 0 ? 1 : 0) + (this.#split[to] === 0 ? 1 : 0);
-    if (this.#splitCount + more > this.#splitLimit) return false;
-    this.#splitCount += more;
-    this.#split[from] = 1;
-    this.#split[to] = 1;
+  /** Whether the kernel has mappings left for this piece to be one of its own; notes that it is. */
+  #maySplit(at: number): boolean {
+    if (this.#split[at] === 1) return true;
+    if (this.#splitCount + 1 > this.#splitLimit) return false;
+    this.#splitCount++;
+    this.#split[at] = 1;
     return true;
-  }
-
-  /**
-   * The first pages of an expert come from the kernel, zeroed: 2 MiB at a time that costs a tenth of what 4 KiB pages do.
-   * Only if a page shared with a neighbour lies on either side: else the neighbours' ranges would become one mapping, and a
-   * huge page could reach into an expert that is not there.
-   */
-  #wantHugePages(address: number, ownBytes: number, coverBytes: number): void {
-    if (ownBytes >= 2 * HUGE_PAGE_BYTES && coverBytes === ownBytes + 2 * PAGE_BYTES)
-      tryAdviseMemory(address, ownBytes, MADV_HUGEPAGE);
   }
 
   #free(address: number, bytes: number): void {
@@ -392,10 +376,12 @@ export class OwnedMemory implements ExpertMemory {
     this.#heldBytes -= bytes;
   }
 
-  /** The smallest donor that covers `bytes` up to a page, else the largest; removed from the list. */
-  #bestDonor(bytes: number): Donor | undefined {
+  /** The smallest donor of a kind that covers `bytes` up to a page, else the largest; removed from the list. */
+  #bestDonor(bytes: number, kind: number): Donor | undefined {
+    const kinds = this.#placement.pieceKind;
     let best = -1;
     for (let i = 0; i < this.#donors.length; i++) {
+      if (kinds[this.#donors[i].at] !== kind) continue;
       const size = this.#donors[i].bytes;
       const bestSize = best < 0 ? -1 : this.#donors[best].bytes;
       const covers = size >= bytes - PAGE_BYTES;

@@ -6,51 +6,34 @@
 import { NEEDS_NOTHING, type Policy, type Residents, type RouterEvent } from "../cache/policy.ts";
 import { type ExpertKey, type ModelShape, NO_EXPERT } from "../cache/shape.ts";
 import { ColdestOfLayer } from "./coldest.ts";
+import { type RecordedFuture, type RecordedStop, recordedFuture } from "./recorded-future.ts";
 
-/** What one router stop of the recorded run demanded. */
-export interface RecordedStop {
-  readonly layer: number;
-  /** Distinct experts of the micro-batch, as keys. */
-  readonly distinct: Int32Array;
+/** `future` has all router stops of the run to come, in order. */
+export function belady(future: RecordedFuture | readonly RecordedStop[]): Belady {
+  return new Belady("stops" in future ? future : recordedFuture(future));
 }
 
-/** `future` lists all router stops of the run to come, in order. */
-export function belady(future: readonly RecordedStop[]): Policy {
-  return new Belady(future);
-}
-
-class Belady implements Policy {
+export class Belady implements Policy {
   readonly name = "belady";
   readonly needs = NEEDS_NOTHING;
-  readonly #future: readonly RecordedStop[];
+  readonly #future: RecordedFuture;
   #shape!: ModelShape;
-  /** For the i-th demanded expert of the whole run: the stop at which it is demanded again. */
-  #nextStop!: Float64Array;
-  #demanded = 0;
   #stop = 0;
   /** Per key, minus the stop of its next use: the last needed has the lowest score. */
   #score!: Float64Array;
   #coldest!: ColdestOfLayer;
 
-  constructor(future: readonly RecordedStop[]) {
+  constructor(future: RecordedFuture) {
     this.#future = future;
   }
 
   begin(shape: ModelShape): void {
-    const never = this.#future.length;
-    const next = new Float64Array(shape.layers * shape.experts).fill(never);
+    const { stops, keys, firstDemand } = this.#future;
     this.#shape = shape;
-    this.#nextStop = new Float64Array(this.#future.reduce((sum, stop) => sum + stop.distinct.length, 0));
-    let i = this.#nextStop.length;
-    for (let stop = this.#future.length - 1; stop >= 0; stop--) {
-      const { distinct } = this.#future[stop] as RecordedStop;
-      for (let j = distinct.length - 1; j >= 0; j--) {
-        const key = distinct[j] as number;
-        this.#nextStop[--i] = next[key] as number;
-        next[key] = stop;
-      }
-    }
-    this.#score = next.map((stop) => -stop);
+    this.#score = new Float64Array(shape.layers * shape.experts).fill(-stops);
+    for (let stop = stops - 1; stop >= 0; stop--)
+      for (let i = firstDemand[stop] as number; i < (firstDemand[stop + 1] as number); i++)
+        this.#score[keys[i] as number] = -stop;
     this.#coldest = new ColdestOfLayer(shape, this.#score);
   }
 
@@ -58,14 +41,29 @@ class Belady implements Policy {
 
   /** Throws when the run is not the recorded one. */
   routed(event: RouterEvent): void {
-    const recorded = this.#future[this.#stop];
-    if (recorded?.layer !== event.layer || recorded.distinct.length !== event.distinctCount)
+    const { stops, layers, firstDemand, keys, nextStop } = this.#future;
+    const stop = this.#stop++;
+    const first = firstDemand[stop] as number;
+    if (
+      stop >= stops ||
+      layers[stop] !== event.layer ||
+      (firstDemand[stop + 1] as number) - first !== event.distinctCount
+    )
       throw new Error(
-        `router stop ${this.#stop} is not the one that belady was given; replay the run it was recorded from`,
+        `router stop ${stop} is not the one that ${this.name} was given; replay the run it was recorded from`,
       );
-    for (const key of recorded.distinct) this.#score[key] = -(this.#nextStop[this.#demanded++] as number);
-    this.#stop++;
+    for (let i = first; i < first + event.distinctCount; i++) this.#score[keys[i] as number] = -(nextStop[i] as number);
     this.#coldest.rescored(event.layer);
+  }
+
+  /** The router stop at which the expert is needed next, counted from the run's start; the number of stops for never. */
+  nextUse(key: ExpertKey): number {
+    return -(this.#score[key] as number);
+  }
+
+  /** Router stops so far. */
+  get stopsSeen(): number {
+    return this.#stop;
   }
 
   loading(key: ExpertKey): void {

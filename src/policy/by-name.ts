@@ -31,8 +31,7 @@ export class UnknownPolicyError extends Error {
   readonly policy: string;
   readonly known: readonly string[];
 
-  constructor(policy: string, part: string) {
-    const known = policyNames();
+  constructor(policy: string, part: string, known: readonly string[] = policyNames()) {
     super(`unknown policy "${policy}": "${part}" is not one of ${known.join(", ")}`);
     this.policy = policy;
     this.known = known;

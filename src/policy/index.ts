@@ -16,10 +16,12 @@ export {
   hitRate,
   totalCounters,
 } from "../cache/statistics.ts";
-export { belady, type RecordedStop } from "./belady.ts";
+export { belady } from "./belady.ts";
 export { policyByName, policyNames, UnknownPolicyError } from "./by-name.ts";
 export { type LfuOptions, lfu } from "./lfu.ts";
 export { lru } from "./lru.ts";
 export { type NextGateOptions, nextGate } from "./next-gate.ts";
 export { type NextUseOptions, nextUse } from "./next-use.ts";
 export { onDemand } from "./on-demand.ts";
+export { oraclePrefetch } from "./oracle-prefetch.ts";
+export { FutureRecorder, type RecordedFuture, type RecordedStop, recordedFuture } from "./recorded-future.ts";

@@ -14,6 +14,7 @@ import { UNUSUAL_MODELS } from "./families/unusual-graphs.ts";
 
 export { mixtureBlocks, type TinyModelSpec } from "./definition.ts";
 export { makeTinyModel } from "./make.ts";
+export { inWholePages } from "./whole-pages.ts";
 
 export const TINY_MODELS: readonly TinyModelSpec[] = [
   ...PLAIN_MODELS,

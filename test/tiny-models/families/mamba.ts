@@ -94,7 +94,7 @@ const nemotronShape = shape({
   hidden: 64,
   experts: 16,
   expertsUsed: 4,
-  expertWidth: 96,
+  expertWidth: 128,
   sharedWidth: 64,
   expertTypes: types(GgmlType.Q8_0),
 });

@@ -1,0 +1,162 @@
+/** From measured passes to the figures that the simulator computes with. Pure arithmetic; nothing is measured here. */
+import type { ModelShape } from "../cache/shape.ts";
+import {
+  type ComputeModel,
+  computeMsOf,
+  type EngineCost,
+  type LayerCost,
+  scaledCompute,
+} from "../simulate/compute-model.ts";
+import type { PassTimes } from "./stream-stopwatch.ts";
+
+/** Share that is dropped on either side before a mean is taken: what else the machine did. */
+const TRIMMED = 0.1;
+/** Without prompts, and until measured otherwise: see `SHARED_BY_BATCH` of `compute-model.ts`. */
+const UNKNOWN_SHARE_PER_TOKEN = 0.5;
+
+export interface EngineSamples {
+  /** Passes that stopped after every product, and passes that stopped only where it was needed. */
+  readonly stopping: readonly PassTimes[];
+  readonly running: readonly PassTimes[];
+  /** Per pass: time inside router stops, and what was handed over there. */
+  readonly reads: readonly { readonly managementMs: number; readonly requests: number }[];
+}
+
+export interface EngineFit {
+  /** Of it, what a stop costs outside of our own code; part of the measured times of computing. */
+  readonly graphStopMs: number;
+  readonly cost: EngineCost;
+}
+
+export function fitEngine({ stopping, running, reads }: EngineSamples): EngineFit {
+  const stops = (passes: readonly PassTimes[]) => trimmedMean(passes.map((pass) => pass.stops));
+  const computing = (passes: readonly PassTimes[]) => trimmedMean(passes.map((pass) => pass.computeMs));
+  const moreStops = stops(stopping) - stops(running);
+  const difference = moreStops > 0 ? (computing(stopping) - computing(running)) / moreStops : 0;
+  // Every measured piece has one stop in it.
+  const shortest = Math.min(...stopping.flatMap(({ productMs }) => [...productMs]));
+  const graphStopMs = Math.min(Math.max(0, difference), shortest);
+  const { slope, intercept } = line(reads.map(({ requests, managementMs }) => [requests, managementMs]));
+  return { graphStopMs, cost: { msPerStop: graphStopMs + intercept / stops(running), msPerRequest: slope } };
+}
+
+export interface ComputeSamples {
+  readonly shape: ModelShape;
+  readonly stages: number;
+  /** Decode steps that stopped after every product. */
+  readonly decode: readonly PassTimes[];
+  /** Prompts of one micro-batch that did; may be empty. */
+  readonly prompts: readonly PassTimes[];
+  readonly graphStopMs: number;
+  /** What a decode step computes in all, without stops: the pieces are brought to this sum. */
+  readonly msPerToken: number;
+}
+
+export function fitCompute(samples: ComputeSamples): ComputeModel {
+  const { shape, stages, decode, prompts, graphStopMs, msPerToken } = samples;
+  const piece = (passes: readonly PassTimes[], of: (pass: PassTimes) => number) =>
+    Math.max(0, middle(passes.map(of)) - graphStopMs);
+  const layers = Array.from({ length: shape.layers }, (_, layer) => layer);
+  const products = layers.map((layer) =>
+    Array.from({ length: stages }, (_, stage) => piece(decode, (pass) => pass.productMs[layer * stages + stage])),
+  );
+  const measured = layers.map((layer) => piece(decode, (pass) => pass.beforeRouterMs[layer]));
+  // The first one has the start of the pass in it.
+  const others = measured.slice(1);
+  const first = others.length === 0 ? measured[0] / 2 : Math.min(measured[0], trimmedMean(others));
+  const before = [first, ...others];
+  const outside = measured[0] - first + piece(decode, ({ afterMs }) => afterMs);
+
+  const share =
+    prompts.length === 0 ? undefined : prompts.map((prompt) => promptShares(prompt, before, products, shape));
+  const perToken = (of: "before" | "products") =>
+    share === undefined ? UNKNOWN_SHARE_PER_TOKEN : trimmedMean(share.map((shares) => shares[of]));
+  const beforeShare = perToken("before");
+  const productShare = perToken("products");
+  const batch = (ms: number) => ({ ms: ms * (1 - beforeShare), msPerToken: ms * beforeShare });
+  const model: ComputeModel = {
+    // Of a prompt only the last token's output is wanted, as of a decode step.
+    outside: { ms: outside, msPerToken: 0 },
+    layers: layers.map(
+      (layer): LayerCost => ({
+        beforeRouter: batch(before[layer]),
+        products: products[layer].map((ms) => ({
+          msPerExpert: (ms * (1 - productShare)) / shape.expertsUsed,
+          msPerUse: (ms * productShare) / shape.expertsUsed,
+        })),
+      }),
+    ),
+  };
+  return scaledCompute(model, msPerToken / computeMsOf(model, shape, 1));
+}
+
+/**
+ * Of a decode step's time the share that every further token of a prompt costs again. A prompt of n tokens with D distinct
+ * experts of k a token takes D/k times the shared part of a step's products, and n times the rest.
+ */
+function promptShares(
+  prompt: PassTimes,
+  before: readonly number[],
+  products: readonly (readonly number[])[],
+  { expertsUsed }: ModelShape,
+): { readonly before: number; readonly products: number } {
+  const { tokens, distinct, productMs, beforeRouterMs } = prompt;
+  const stages = products[0].length;
+  let stepProducts = 0;
+  let onceProducts = 0;
+  let promptProducts = 0;
+  let stepBefore = 0;
+  let promptBefore = 0;
+  // Neither the first layer (the start of the pass is in it) nor the last (it runs wanted outputs only).
+  for (let layer = 1; layer < before.length - 1; layer++) {
+    const step = products[layer].reduce((sum, ms) => sum + ms, 0);
+    stepProducts += step;
+    onceProducts += (step * distinct[layer]) / expertsUsed;
+    for (let stage = 0; stage < stages; stage++) promptProducts += productMs[layer * stages + stage];
+    stepBefore += before[layer];
+    promptBefore += beforeRouterMs[layer];
+  }
+  return {
+    before: shareOf(promptBefore - stepBefore, (tokens - 1) * stepBefore),
+    products: shareOf(promptProducts - onceProducts, tokens * stepProducts - onceProducts),
+  };
+}
+
+function shareOf(part: number, whole: number): number {
+  return whole > 0 ? Math.min(1, Math.max(0, part / whole)) : UNKNOWN_SHARE_PER_TOKEN;
+}
+
+/** Least squares, neither figure below 0. */
+function line(points: readonly (readonly [number, number])[]): { slope: number; intercept: number } {
+  const meanX = mean(points.map(([x]) => x));
+  const meanY = mean(points.map(([, y]) => y));
+  const spread = points.reduce((sum, [x]) => sum + (x - meanX) ** 2, 0);
+  const together = points.reduce((sum, [x, y]) => sum + (x - meanX) * (y - meanY), 0);
+  if (meanX === 0) return { slope: 0, intercept: meanY };
+  const slope = spread === 0 ? 0 : Math.max(0, together / spread);
+  // Reads without a fixed cost, when the fitted one would be negative.
+  return slope * meanX > meanY ? { slope: meanY / meanX, intercept: 0 } : { slope, intercept: meanY - slope * meanX };
+}
+
+/** Half of the values lie within this share of the middle one. */
+export function spreadOf(values: readonly number[]): number {
+  const centre = middle(values);
+  return middle(values.map((value) => Math.abs(value - centre))) / centre;
+}
+
+function middle(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const half = sorted.length >> 1;
+  return sorted.length % 2 === 1 ? sorted[half] : (sorted[half - 1] + sorted[half]) / 2;
+}
+
+/** Mean of what is left without the smallest and the largest tenth. */
+export function trimmedMean(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const dropped = Math.floor(sorted.length * TRIMMED);
+  return mean(sorted.slice(dropped, sorted.length - dropped));
+}
+
+function mean(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
+}

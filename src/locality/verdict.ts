@@ -1,0 +1,214 @@
+/**
+ * What the figures mean for whoever wants to keep only some experts in memory, in plain words: does the model suit it, how
+ * large should the cache be, what could a better policy still gain. The thresholds are ours, set by the published models.
+ */
+import { nearest } from "./analysis-plan.ts";
+import type {
+  CacheSeries,
+  Knee,
+  PhaseReport,
+  PublishedRow,
+  ReportedModel,
+  ReportedSettings,
+  Verdict,
+} from "./report-data.ts";
+
+/**
+ * Share of the look-ups that a cache filled by chance would miss and LRU hits, at twice the active experts. The paper's
+ * group 1 has 0.47 and more, groups 2 and 3 -0.05 to 0.29, group 4 0.06 to 0.20.
+ */
+const SUITS_WELL = 0.4;
+const SUITS_PARTLY = 0.2;
+
+export interface VerdictInput {
+  readonly model: ReportedModel;
+  readonly settings: ReportedSettings;
+  readonly phase: Omit<PhaseReport, "verdict">;
+  readonly published: readonly PublishedRow[];
+}
+
+export function judge(input: VerdictInput): Verdict {
+  const { model, settings, phase } = input;
+  const lru = curveOf(phase.chr, "lru");
+  const knee = kneeAt(input, kneeSize(lru, model.experts));
+  const twice = kneeAt(input, Math.min(2 * model.expertsUsed, Math.max(1, Math.floor(model.experts / 2))));
+  const nearestPublished = nearestRows(input);
+  const suits = suitability(twice);
+  return {
+    suits,
+    headline: headline(suits, twice, knee, model),
+    sentences: [
+      ...policySentences(twice, settings.headlineSegment),
+      ...consistencySentences(input),
+      ...publishedSentences(nearestPublished, settings, phase),
+      ...specialisationSentences(phase),
+      ...limitSentences(input),
+    ],
+    knee,
+    nearestPublished: nearestPublished.map(({ key }) => key),
+  };
+}
+
+/** The C at which LRU is farthest above what experts held by chance would hit, C / E. */
+export function kneeSize(lru: readonly number[], experts: number): number {
+  let best = 1;
+  for (let size = 2; size <= lru.length; size++)
+    if (lru[size - 1] - size / experts > lru[best - 1] - best / experts) best = size;
+  return best;
+}
+
+function kneeAt({ model, settings, phase }: VerdictInput, size: number): Knee {
+  const at = (curve: readonly number[] | undefined) => curve?.[size - 1] ?? null;
+  const layerBytes = model.expertBytes.reduce((sum, bytes) => sum + bytes, 0);
+  const sch = phase.sch.find(({ segmentLength }) => segmentLength === settings.headlineSegment);
+  return {
+    cacheExperts: size,
+    cacheRatio: size / model.expertsUsed,
+    share: size / model.experts,
+    cacheBytes: layerBytes > 0 ? size * layerBytes : null,
+    lru: at(curveOf(phase.chr, "lru")) ?? 0,
+    belady: at(curveOf(phase.chr, "belady")) ?? 0,
+    sch: at(sch?.layerMean),
+    chance: size / model.experts,
+  };
+}
+
+function curveOf(series: readonly CacheSeries[], policy: string): readonly number[] {
+  return series.find((one) => one.policy === policy)?.layerMean ?? [];
+}
+
+function suitability({ lru, chance }: Knee): Verdict["suits"] {
+  if (chance >= 1) return "unknown";
+  const gain = (lru - chance) / (1 - chance);
+  return gain >= SUITS_WELL ? "well" : gain >= SUITS_PARTLY ? "partly" : "poorly";
+}
+
+const SUITS_TEXT = {
+  well: "suits expert offloading well",
+  partly: "suits expert offloading in part",
+  poorly: "suits expert offloading poorly",
+  unknown: "uses all of its experts at once, so there is nothing to offload",
+} as const;
+
+function headline(suits: Verdict["suits"], twice: Knee, knee: Knee, model: ReportedModel): string {
+  if (suits === "unknown") return `${model.name} ${SUITS_TEXT.unknown}.`;
+  const small = `${sizeText(twice, model)} is hit by ${percent(twice.lru)} of uses with LRU (${percent(twice.chance)} by chance)`;
+  const best =
+    knee.cacheExperts === twice.cacheExperts
+      ? "that is also where memory pays most"
+      : `memory pays most up to ${sizeText(knee, model)} (${percent(knee.lru)})`;
+  return `${model.name} ${SUITS_TEXT[suits]}: ${small}; ${best}.`;
+}
+
+function sizeText({ cacheExperts, cacheBytes }: Knee, { experts }: ReportedModel): string {
+  const bytes = cacheBytes === null ? "" : `, ${bytesText(cacheBytes)}`;
+  return `a cache of ${cacheExperts} of ${experts} experts per layer${bytes}`;
+}
+
+function policySentences(twice: Knee, segmentLength: number): string[] {
+  const { lru, belady, sch, chance } = twice;
+  if (chance >= 1) return [];
+  const ceiling = `Belady's, which knows the future, ${points(belady - lru)} above`;
+  return [
+    sch === null
+      ? `At that size LRU hits ${percent(lru)}; ${ceiling}: no policy that reads on demand can gain much more than this.`
+      : `At that size a cache that sees ${segmentLength} tokens ahead (SCH) is ${points(sch - lru)} above LRU, and ${ceiling}: ` +
+        "no policy that reads on demand can gain much more than this.",
+  ];
+}
+
+function consistencySentences({ settings, phase }: VerdictInput): string[] {
+  const segment = phase.srp.find(({ segmentLength }) => segmentLength === settings.headlineSegment);
+  if (segment === undefined || segment.model === null)
+    return [`No sample has ${settings.headlineSegment} tokens, so there is no SRP.`];
+  const { srp, srpIid, srpGain, idealCacheRatio } = segment.model;
+  const sorted = segment.layers.map(({ srp: value }, layer) => ({ layer, value })).sort((a, b) => b.value - a.value);
+  const best = sorted[0];
+  const worst = sorted[sorted.length - 1];
+  const spread =
+    sorted.length < 2
+      ? ""
+      : ` Most consistent is MoE layer ${best.layer} (${percent(best.value)}), least layer ${worst.layer} (${percent(worst.value)}).`;
+  return [
+    `Over ${settings.headlineSegment} tokens the best fixed group of experts scores ${percent(srp)} (SRP) and holds ` +
+      `${idealCacheRatio.toFixed(2)} times the active ones; a router without memory but with the same load would score ` +
+      `${percent(srpIid)}, so the gain over it is ${srpGain.toFixed(2)} (our measure).${spread}`,
+  ];
+}
+
+/** Of the same k/E, those nearest in SRP. */
+function nearestRows({ settings, phase, published }: VerdictInput): PublishedRow[] {
+  const own = phase.srp.find(({ segmentLength }) => segmentLength === settings.headlineSegment)?.model?.srp;
+  if (own === undefined) return [];
+  const srpOf = (row: PublishedRow) => publishedSrp(row, settings.headlineSegment);
+  return published
+    .filter((row) => row.sameShare && srpOf(row) !== undefined)
+    .sort((a, b) => Math.abs((srpOf(a) ?? 0) - own) - Math.abs((srpOf(b) ?? 0) - own))
+    .slice(0, 3);
+}
+
+function publishedSrp({ srp }: PublishedRow, length: number): number | undefined {
+  return srp.find(({ segmentLength }) => segmentLength === length)?.srp;
+}
+
+function publishedSentences(
+  rows: readonly PublishedRow[],
+  { headlineSegment, headlineRatio, convention }: ReportedSettings,
+  { chr }: Omit<PhaseReport, "verdict">,
+): string[] {
+  if (rows.length === 0) return ["No published model has the same k/E, so there is none to compare it with directly."];
+  const names = rows.map((row) => `${row.name} (${percent(publishedSrp(row, headlineSegment) ?? 0)})`).join(", ");
+  const sentences = [`Of the published models with the same k/E, nearest in SRP: ${names}.`];
+  const theirs = rows[0].chr
+    .find(({ policy }) => policy === "lru")
+    ?.points.find(({ cacheRatio }) => cacheRatio === headlineRatio);
+  const ours = chr.find(({ policy }) => policy === "lru")?.model.find(({ cacheRatio }) => cacheRatio === headlineRatio);
+  if (convention === "token/free" && theirs !== undefined && ours !== undefined)
+    sentences.push(
+      `One LRU cache for all layers at ratio ${headlineRatio} hits ${percent(ours.hitRate)} here, ${percent(theirs.hitRate)} there.`,
+    );
+  return sentences;
+}
+
+function specialisationSentences({ domains, correlations }: Omit<PhaseReport, "verdict">): string[] {
+  const { specialisation, names } = domains;
+  if (specialisation === null) return [];
+  const { srpDomainCv } = correlations;
+  const related =
+    srpDomainCv === null
+      ? ""
+      : `; consistent experts are ${srpDomainCv > 0.3 ? "the specialised ones" : srpDomainCv < -0.3 ? "the general ones" : "neither the specialised nor the general ones"} (r = ${srpDomainCv.toFixed(2)})`;
+  return [
+    `An expert's use varies over the ${names.length} domains by ${specialisation.toFixed(2)} of its mean (CV)${related}.`,
+  ];
+}
+
+function limitSentences({ settings, phase }: VerdictInput): string[] {
+  const { shortest, longest, samples } = phase.samples;
+  const lengths = shortest === longest ? `${longest} tokens each` : `${shortest} to ${longest} tokens each`;
+  return [
+    `Measured on ${samples} ${samples === 1 ? "sample" : "samples"} of ${lengths}, convention ${settings.convention}` +
+      `${settings.convention === "token/free" ? ": first uses count as hits while there is room, so shorter samples look better" : ""}.`,
+    "Locality alone does not predict speed: in the paper's own runtime LRU hit rates and overhead correlate by -0.30 to 0.39 only.",
+  ];
+}
+
+function percent(share: number): string {
+  return `${(100 * share).toFixed(1)} %`;
+}
+
+function points(difference: number): string {
+  return `${(100 * difference).toFixed(1)} points`;
+}
+
+function bytesText(bytes: number): string {
+  const units = ["bytes", "KiB", "MiB", "GiB", "TiB"];
+  const unit = Math.min(units.length - 1, Math.max(0, Math.floor(Math.log2(Math.max(1, bytes)) / 10)));
+  const value = bytes / 1024 ** unit;
+  return `${value.toFixed(value < 10 ? 2 : value < 100 ? 1 : 0)} ${units[unit]}`;
+}
+
+/** The nearest of the ratios to the paper's 2. */
+export function headlineRatio(cacheRatios: readonly number[]): number {
+  return nearest(cacheRatios, 2);
+}

@@ -1,0 +1,44 @@
+/** Numbers as a report writes them. A space that does not break stands between a number and its unit. */
+
+/** "74.1 %" of a share from 0 to 1. */
+export function percentText(share: number | null | undefined, digits = 1): string {
+  return share === null || share === undefined || Number.isNaN(share) ? "–" : `${(100 * share).toFixed(digits)}\u00a0%`;
+}
+
+/** "−3.2 %", "+11.0 %". */
+export function signedPercentText(share: number): string {
+  const text = (100 * Math.abs(share)).toFixed(1);
+  return `${text === "0.0" ? "" : share < 0 ? "−" : "+"}${text}\u00a0%`;
+}
+
+/** "73.4 to 74.7 %". */
+export function intervalText(interval: readonly [number, number] | null): string {
+  return interval === null ? "–" : `${(100 * interval[0]).toFixed(1)} to ${percentText(interval[1])}`;
+}
+
+/** "1.06": a ratio or a correlation. */
+export function ratioText(value: number | null | undefined, digits = 2): string {
+  return value === null || value === undefined || Number.isNaN(value) ? "–" : value.toFixed(digits).replace("-", "−");
+}
+
+/** "11,534,336". */
+export function countText(count: number): string {
+  return Math.round(count).toLocaleString("en-US");
+}
+
+/** "12.8 MiB"; null: unknown. */
+export function bytesText(bytes: number | null): string {
+  if (bytes === null) return "–";
+  const units = ["bytes", "KiB", "MiB", "GiB", "TiB"];
+  let unit = 0;
+  let value = bytes;
+  while (value >= 1000 && unit < units.length - 1) {
+    value /= 1024;
+    unit++;
+  }
+  return `${unit === 0 ? Math.round(value) : threeDigits(value)}\u00a0${units[unit]}`;
+}
+
+function threeDigits(value: number): string {
+  return value.toFixed(value >= 99.95 ? 0 : value >= 9.995 ? 1 : 2);
+}

@@ -1,0 +1,32 @@
+/**
+ * What a model would do on a machine, from a trace of what its routers chose: the engine's own cache and policies, a model
+ * of drive and processor in place of the real ones, and virtual time. Pure: no native code.
+ */
+export {
+  type BatchCost,
+  type ComputeModel,
+  computeByBytes,
+  computeMsOf,
+  type EngineCost,
+  type LayerCost,
+  type ProductCost,
+  scaledCompute,
+  type WeightBytes,
+} from "./compute-model.ts";
+export { bestBytesPerSecond, type DiskModel, type DiskSpeed, type PlainDisk, plainDisk } from "./disk-model.ts";
+export { CacheTooSmallError, PolicyNotReplayableError, UnevenChoiceError } from "./errors.ts";
+export type { PassOptions, PassOrder } from "./forward-passes.ts";
+export { futureOfTrace } from "./future-of-trace.ts";
+export type { MachineModel } from "./machine-model.ts";
+export { type ReplayPolicy, replayPolicy, replayPolicyNames } from "./policies.ts";
+export {
+  type PhaseFigures,
+  passesFor,
+  Replay,
+  type ReplayFigures,
+  type ReplayOptions,
+  type SampleStart,
+  shapeOf,
+} from "./replay.ts";
+export type { SimulationRow } from "./simulation-row.ts";
+export { type SimulateOptions, type Simulation, type SimulationProgress, simulate } from "./sweep.ts";

@@ -1,0 +1,271 @@
+/**
+ * One replay: a trace's samples run through the engine's own `ExpertStream` (and so its cache and policy), with a memory
+ * and a clock of our own instead of a drive and a model. It calls the stream when the graph hook would, computes for as
+ * long as the model would, and counts. One policy, one cache size; `sweep.ts` runs many.
+ */
+import type { ExpertCacheOptions } from "../cache/expert-cache.ts";
+import { largestMicroBatch, smallestBudgetBytes } from "../cache/layer-budget.ts";
+import type { Phase, Policy } from "../cache/policy.ts";
+import type { ExpertKey, ModelShape } from "../cache/shape.ts";
+import { type CacheCounters, type CacheStatistics, emptyCounters } from "../cache/statistics.ts";
+import { ExpertStream } from "../engine/expert-stream.ts";
+import type { RecordedFuture } from "../policy/recorded-future.ts";
+import type { TraceDescription, TracedModel, TraceSample } from "../trace/trace.ts";
+import { batchMs } from "./compute-model.ts";
+import { CacheTooSmallError } from "./errors.ts";
+import { ForwardPasses, type PassOptions } from "./forward-passes.ts";
+import { futureOfSample } from "./future-of-trace.ts";
+import { checkMachine, type MachineModel } from "./machine-model.ts";
+import type { ReplayPolicy } from "./policies.ts";
+import { SimulatedMemory } from "./simulated-memory.ts";
+import { TracedStop } from "./traced-stop.ts";
+import { VirtualClock } from "./virtual-clock.ts";
+
+/** What the cache holds when a sample begins: "warm": what the sample before left; "cold": nothing, as after a start. */
+export type SampleStart = "warm" | "cold";
+
+export interface ReplayOptions extends ExpertCacheOptions {
+  readonly trace: TraceDescription;
+  readonly policy: ReplayPolicy;
+  /** Budget of the experts. */
+  readonly cacheBytes: number;
+  readonly machine: MachineModel;
+  readonly passes?: PassOptions;
+  /** @default "warm" */
+  readonly start?: SampleStart;
+  /** Decode steps at the start (of the replay, or of each sample when each starts cold) that are not counted. @default 0 */
+  readonly warmupTokens?: number;
+  /** All samples to come, for policies that know the future and start warm (`futureOfTrace`). */
+  readonly future?: RecordedFuture;
+}
+
+/** What came of the forward passes of one phase. The three times add up to `wallMs`. */
+export interface PhaseFigures {
+  readonly tokens: number;
+  readonly passes: number;
+  readonly routerStops: number;
+  readonly wallMs: number;
+  readonly computeMs: number;
+  /** Waiting for experts. */
+  readonly stallMs: number;
+  /** Stopping the graph, and handing over reads. */
+  readonly managementMs: number;
+  readonly counters: Readonly<CacheCounters>;
+}
+
+export interface ReplayFigures {
+  readonly prefill: PhaseFigures;
+  readonly decode: PhaseFigures;
+  /** Bytes of speculative reads that nobody had used at the end. */
+  readonly bytesUnused: number;
+}
+
+type Sums = { -readonly [K in Exclude<keyof PhaseFigures, "counters">]: PhaseFigures[K] } & {
+  readonly counters: CacheCounters;
+};
+
+export function shapeOf(model: TracedModel): ModelShape {
+  const { moeBlocks, experts, expertsUsed, expertBytes } = model;
+  return { layers: moeBlocks.length, experts, expertsUsed, expertBytes };
+}
+
+/** How a trace is cut into passes for a cache of this size. */
+export function passesFor(trace: TraceDescription, cacheBytes: number, options: PassOptions = {}): ForwardPasses {
+  const fitting = largestMicroBatch(shapeOf(trace.model), cacheBytes);
+  return new ForwardPasses(options, trace.recording.sampleLength, fitting);
+}
+
+export class Replay {
+  readonly #options: ReplayOptions;
+  readonly #shape: ModelShape;
+  readonly #passes: ForwardPasses;
+  readonly #stages: number;
+  readonly #clock = new VirtualClock();
+  readonly #stop: TracedStop;
+  readonly #oneToken = new Int32Array(1);
+  /** What one token computes, [layer] and [layer][stage]. */
+  readonly #beforeRouterMs: Float64Array;
+  readonly #productMs: Float64Array;
+  #stream: ExpertStream | undefined;
+  #memory!: SimulatedMemory;
+  #iteration = 0;
+  #warmupLeft: number;
+  #sums: Record<Phase, Sums> = { prefill: emptySums(), decode: emptySums() };
+  #bytesUnused = 0;
+  /** Counters of the present cache that do not count: those of the warm-up. */
+  #uncounted: CacheStatistics | undefined;
+
+  /** @throws CacheTooSmallError */
+  constructor(options: ReplayOptions) {
+    const { trace, cacheBytes, machine } = options;
+    this.#options = options;
+    this.#shape = shapeOf(trace.model);
+    checkMachine(machine, this.#shape.layers);
+    const smallest = smallestBudgetBytes(this.#shape, 1);
+    if (cacheBytes < smallest) throw new CacheTooSmallError(cacheBytes, smallest);
+    this.#passes = passesFor(trace, cacheBytes, options.passes);
+    const { layers } = machine.compute;
+    this.#stages = layers[0].products.length;
+    const k = this.#shape.expertsUsed;
+    this.#beforeRouterMs = Float64Array.from(layers, ({ beforeRouter }) => batchMs(beforeRouter, 1));
+    this.#productMs = Float64Array.from(
+      layers.flatMap(({ products }) => products.map(({ msPerExpert, msPerUse }) => k * (msPerExpert + msPerUse))),
+    );
+    this.#stop = new TracedStop(trace.model, this.#passes.microBatchTokens);
+    this.#warmupLeft = options.warmupTokens ?? 0;
+  }
+
+  /** Samples must come in the order of the trace. */
+  sample(sample: TraceSample): void {
+    const { start = "warm", warmupTokens = 0 } = this.#options;
+    if (this.#stream === undefined || start === "cold") {
+      this.#close();
+      this.#open(sample);
+      if (start === "cold") this.#warmupLeft = warmupTokens;
+    }
+    this.#stop.open(sample);
+    for (let from = 0; from < sample.length; ) {
+      const to = this.#passes.end(sample, from);
+      const phase = this.#passes.phase(sample, from);
+      this.#pass(sample, from, to, phase);
+      if (phase === "decode" && this.#warmupLeft > 0 && --this.#warmupLeft === 0) this.#forgetWarmup();
+      from = to;
+    }
+  }
+
+  /** Of everything so far, but the warm-up. */
+  figures(): ReplayFigures {
+    this.#close();
+    const { prefill, decode } = this.#sums;
+    return { prefill, decode, bytesUnused: this.#bytesUnused };
+  }
+
+  #open(sample: TraceSample): void {
+    const { policy, cacheBytes, machine, start = "warm", future, onDecision } = this.#options;
+    const known =
+      start === "cold" && policy.knowsFuture ? futureOfSample(this.#options.trace.model, sample, this.#passes) : future;
+    const made: Policy = policy.create(known);
+    this.#memory = new SimulatedMemory({
+      shape: this.#shape,
+      stages: this.#stages,
+      disk: machine.disk,
+      clock: this.#clock,
+      msPerRequest: machine.engine.msPerRequest,
+      onComplete: (key: ExpertKey) => this.#stream?.cache.completed(key),
+    });
+    this.#stream = new ExpertStream({
+      shape: this.#shape,
+      budgetBytes: cacheBytes,
+      policy: made,
+      memory: this.#memory,
+      microBatchTokens: this.#passes.microBatchTokens,
+      nextGate: undefined,
+      aborted: () => false,
+      now: () => this.#clock.ms,
+      ...(onDecision === undefined ? {} : { onDecision }),
+    });
+    this.#iteration = 0;
+  }
+
+  /** One batch through all layers, in the order of calls of `llama/graph-hook.ts`. */
+  #pass(sample: TraceSample, from: number, to: number, phase: Phase): void {
+    const stream = this.#stream as ExpertStream;
+    const memory = this.#memory;
+    const clock = this.#clock;
+    const sums = this.#sums[phase];
+    const { outside, layers } = this.#options.machine.compute;
+    const { msPerStop } = this.#options.machine.engine;
+    const tokens = to - from;
+    const startMs = clock.ms;
+    const { waitedMs, submittingMs } = memory;
+    let stops = 0;
+
+    stream.begin(phase, this.#iteration++, this.#tokenIds(sample, from, to));
+    const aroundMs = batchMs(outside, tokens) / 2;
+    let computeMs = 2 * aroundMs;
+    clock.ms += aroundMs;
+    for (let layer = 0; layer < layers.length; layer++) {
+      const { beforeRouter, products } = layers[layer];
+      const beforeMs = tokens === 1 ? this.#beforeRouterMs[layer] : batchMs(beforeRouter, tokens);
+      computeMs += beforeMs;
+      clock.ms += beforeMs;
+      this.#stop.at(layer, from, to);
+      stream.routed(this.#stop);
+      stops++;
+      clock.ms += msPerStop;
+      if (this.#stop.tokens === 0) continue;
+      const distinct = stream.cache.demandedCount;
+      const uses = this.#stop.tokens * this.#stop.expertsUsed;
+      // Products that need not be waited for run in one group with what follows them.
+      let groupMs = 0;
+      for (let stage = 0; stage < this.#stages; stage++) {
+        const stopsBehind = stream.multiply(layer, stage);
+        const { msPerExpert, msPerUse } = products[stage];
+        groupMs +=
+          tokens === 1 && uses === this.#shape.expertsUsed
+            ? this.#productMs[layer * this.#stages + stage]
+            : distinct * msPerExpert + uses * msPerUse;
+        if (!stopsBehind) continue;
+        computeMs += groupMs;
+        clock.ms += groupMs;
+        groupMs = 0;
+        stream.multiplied();
+        stops++;
+        clock.ms += msPerStop;
+      }
+      computeMs += groupMs;
+      clock.ms += groupMs;
+    }
+    clock.ms += aroundMs;
+    stream.finished();
+
+    sums.tokens += tokens;
+    sums.passes++;
+    sums.routerStops += layers.length;
+    sums.computeMs += computeMs;
+    sums.stallMs += memory.waitedMs - waitedMs;
+    sums.managementMs += memory.submittingMs - submittingMs + stops * msPerStop;
+    sums.wallMs += clock.ms - startMs;
+  }
+
+  #tokenIds(sample: TraceSample, from: number, to: number): Int32Array {
+    if (to - from > 1) return sample.tokens?.subarray(from, to) ?? new Int32Array(to - from);
+    this.#oneToken[0] = sample.tokens?.[from] ?? 0;
+    return this.#oneToken;
+  }
+
+  #forgetWarmup(): void {
+    this.#uncounted = this.#stream?.cache.statistics();
+    this.#sums = { prefill: emptySums(), decode: emptySums() };
+  }
+
+  #close(): void {
+    if (this.#stream === undefined) return;
+    const { cache } = this.#stream;
+    cache.close();
+    const all = cache.statistics();
+    for (const phase of ["prefill", "decode"] as const)
+      addDifference(this.#sums[phase].counters, this.#uncounted?.[phase], all[phase]);
+    this.#bytesUnused += all.bytesUnused;
+    this.#uncounted = undefined;
+    this.#stream = undefined;
+  }
+}
+
+/** Adds `to - from` to the total, counter by counter. */
+function addDifference(total: CacheCounters, from: Readonly<CacheCounters> | undefined, to: Readonly<CacheCounters>) {
+  for (const name of Object.keys(total) as (keyof CacheCounters)[]) total[name] += to[name] - (from?.[name] ?? 0);
+}
+
+function emptySums(): Sums {
+  return {
+    tokens: 0,
+    passes: 0,
+    routerStops: 0,
+    wallMs: 0,
+    computeMs: 0,
+    stallMs: 0,
+    managementMs: 0,
+    counters: emptyCounters(),
+  };
+}

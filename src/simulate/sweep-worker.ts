@@ -1,0 +1,21 @@
+/** The program of a sweep's worker thread: replays the samples it is sent in its lanes, and answers with their rows. */
+import { parentPort, workerData } from "node:worker_threads";
+import { LaneRunner } from "./sweep.ts";
+import type { SweepMessage, SweepReply, SweepWorkerData } from "./sweep-workers.ts";
+
+const { lanes, conditions } = workerData as SweepWorkerData;
+const runner = new LaneRunner(lanes, conditions);
+const reply = (message: SweepReply) => parentPort?.postMessage(message);
+
+parentPort?.on("message", async (sample: SweepMessage) => {
+  try {
+    if (sample === undefined) reply({ type: "rows", rows: await runner.rows() });
+    else {
+      await runner.sample(sample);
+      reply({ type: "done" });
+    }
+  } catch (error) {
+    const { name, message, stack } = error instanceof Error ? error : new Error(String(error));
+    reply({ type: "failed", name, message, stack });
+  }
+});

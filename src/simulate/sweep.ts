@@ -1,0 +1,229 @@
+/**
+ * Many replays of one trace, one for each policy and cache size, in one reading of it: every sample is handed to all of
+ * them, on this thread or spread over workers. The replays know nothing of each other, so how many threads there are
+ * changes the time and nothing else.
+ */
+import { setImmediate as nextTurn } from "node:timers/promises";
+import { smallestBudgetBytes } from "../cache/layer-budget.ts";
+import type { RecordedFuture } from "../policy/recorded-future.ts";
+import {
+  NO_ID,
+  type TraceDescription,
+  type TraceSample,
+  type TraceSource,
+  type WantedColumns,
+} from "../trace/trace.ts";
+import { CacheTooSmallError } from "./errors.ts";
+import type { PassOptions } from "./forward-passes.ts";
+import { futureOfTrace } from "./future-of-trace.ts";
+import { checkMachine, type MachineModel } from "./machine-model.ts";
+import { replayPolicy } from "./policies.ts";
+import { passesFor, Replay, type SampleStart, shapeOf } from "./replay.ts";
+import { type SimulationRow, simulationRow } from "./simulation-row.ts";
+import { SweepWorkers } from "./sweep-workers.ts";
+
+export interface SimulateOptions {
+  /** Names, see `replayPolicyNames`. */
+  readonly policies: readonly string[];
+  /** Budgets of the experts. */
+  readonly cacheBytes: readonly number[];
+  readonly machine: MachineModel;
+  /** How samples are cut into forward passes. @default every token a decode step */
+  readonly passes?: PassOptions;
+  /** @default "warm" */
+  readonly start?: SampleStart;
+  /** Decode steps at the start that are not counted. @default 0 */
+  readonly warmupTokens?: number;
+  /** Worker threads; 0 and 1: this thread alone. @default 1 */
+  readonly workers?: number;
+  /** Ends the simulation with the signal's reason. @default runs to its end */
+  readonly signal?: AbortSignal;
+  /** Called now and then. */
+  readonly onProgress?: (progress: SimulationProgress) => void;
+}
+
+export interface SimulationProgress {
+  /** Of the trace, in each replay. */
+  readonly tokensDone: number;
+  readonly tokens: number;
+  /** Replays that go through them. */
+  readonly replays: number;
+}
+
+/** Work this long without a pause keeps signals and timers waiting. */
+const TURN_MS = 100;
+
+/** One replay of a sweep. */
+export interface Lane {
+  readonly policy: string;
+  readonly cacheBytes: number;
+  /** Index into the futures, for policies that know theirs. */
+  readonly future: number | undefined;
+}
+
+/** What every lane of a sweep has in common; plain data, so that workers can have it. */
+export interface LaneConditions {
+  readonly trace: TraceDescription;
+  readonly machine: MachineModel;
+  readonly passes: PassOptions;
+  readonly start: SampleStart;
+  readonly warmupTokens: number;
+  readonly futures: readonly RecordedFuture[];
+}
+
+export interface Simulation {
+  readonly rows: readonly SimulationRow[];
+  /** What was replayed, in each row. */
+  readonly samples: number;
+  readonly tokens: number;
+  /** What a reader of the rows must know, one sentence each. */
+  readonly notes: readonly string[];
+}
+
+/**
+ * Rows in the order of `cacheBytes`, and of `policies` within each.
+ * @throws UnknownPolicyError, PolicyNotReplayableError, CacheTooSmallError before anything is read; TraceError
+ */
+export async function simulate(source: TraceSource, options: SimulateOptions): Promise<Simulation> {
+  const { machine, passes = {}, start = "warm", warmupTokens = 0, workers = 1, signal } = options;
+  const trace = source.description;
+  const shape = shapeOf(trace.model);
+  checkMachine(machine, shape.layers);
+  const policies = options.policies.map(replayPolicy);
+  const smallest = smallestBudgetBytes(shape, 1);
+  for (const bytes of options.cacheBytes) if (bytes < smallest) throw new CacheTooSmallError(bytes, smallest);
+
+  const futures = new Futures(source, passes, signal);
+  const lanes: Lane[] = [];
+  for (const cacheBytes of options.cacheBytes)
+    for (const { name, knowsFuture } of policies) {
+      const future = knowsFuture && start === "warm" ? await futures.of(cacheBytes) : undefined;
+      lanes.push({ policy: name, cacheBytes, future });
+    }
+  const conditions: LaneConditions = { trace, machine, passes, start, warmupTokens, futures: futures.all };
+  const wanted = wantedColumns(trace, options.policies);
+
+  const threads = Math.min(workers, lanes.length);
+  await using runner = threads > 1 ? new SweepWorkers(lanes, conditions, threads) : new LaneRunner(lanes, conditions);
+  const tokens = source.parts.reduce((sum, part) => sum + part.tokens, 0);
+  let samples = 0;
+  let tokensDone = 0;
+  let absentTokens = 0;
+  let turnStart = performance.now();
+  for (const part of source.parts)
+    for await (const sample of source.samples(part.index, wanted)) {
+      signal?.throwIfAborted();
+      await runner.sample(sample);
+      samples++;
+      tokensDone += sample.length;
+      if (passes.as !== "recorded") absentTokens += tokensWithoutLastLayer(sample, shape.expertsUsed);
+      options.onProgress?.({ tokensDone, tokens, replays: lanes.length });
+      if (performance.now() - turnStart < TURN_MS) continue;
+      await nextTurn();
+      turnStart = performance.now();
+    }
+  const rows = await runner.rows();
+  signal?.throwIfAborted();
+  const notes = simulationNotes(trace, options.policies, absentTokens);
+  return { rows, samples, tokens: tokensDone, notes };
+}
+
+/** Lanes on the thread that calls. */
+export class LaneRunner implements AsyncDisposable {
+  readonly #lanes: readonly Lane[];
+  readonly #conditions: LaneConditions;
+  readonly #replays: readonly Replay[];
+
+  constructor(lanes: readonly Lane[], conditions: LaneConditions) {
+    const { trace, machine, passes, start, warmupTokens, futures } = conditions;
+    this.#lanes = lanes;
+    this.#conditions = conditions;
+    this.#replays = lanes.map(
+      ({ policy, cacheBytes, future }) =>
+        new Replay({
+          trace,
+          policy: replayPolicy(policy),
+          cacheBytes,
+          machine,
+          passes,
+          start,
+          warmupTokens,
+          ...(future === undefined ? {} : { future: futures[future] as RecordedFuture }),
+        }),
+    );
+  }
+
+  async sample(sample: TraceSample): Promise<void> {
+    for (const replay of this.#replays) replay.sample(sample);
+  }
+
+  async rows(): Promise<SimulationRow[]> {
+    const shape = shapeOf(this.#conditions.trace.model);
+    return this.#lanes.map(({ policy, cacheBytes }, i) =>
+      simulationRow(policy, cacheBytes, shape, this.#replays[i].figures()),
+    );
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {}
+}
+
+/** The run to come depends on the cache only where it makes micro-batches smaller. */
+class Futures {
+  readonly all: RecordedFuture[] = [];
+  readonly #source: TraceSource;
+  readonly #passes: PassOptions;
+  readonly #signal: AbortSignal | undefined;
+  readonly #indices = new Map<number, number>();
+
+  constructor(source: TraceSource, passes: PassOptions, signal: AbortSignal | undefined) {
+    this.#source = source;
+    this.#passes = passes;
+    this.#signal = signal;
+  }
+
+  async of(cacheBytes: number): Promise<number> {
+    const passes = passesFor(this.#source.description, cacheBytes, this.#passes);
+    const known = this.#indices.get(passes.microBatchTokens);
+    if (known !== undefined) return known;
+    const index = this.all.push(await futureOfTrace(this.#source, passes, this.#signal)) - 1;
+    this.#indices.set(passes.microBatchTokens, index);
+    return index;
+  }
+}
+
+/** Distributions where they are recorded, else the weights of the chosen; neither when no policy asks for them. */
+function wantedColumns({ columns }: TraceDescription, policies: readonly string[]): WantedColumns {
+  const asked = policies.some(wantsProbabilities);
+  return { probs: asked && columns.probs, weights: asked && !columns.probs && columns.weights };
+}
+
+function wantsProbabilities(name: string): boolean {
+  const policy = replayPolicy(name);
+  return !policy.knowsFuture && policy.create(undefined).needs.probabilities;
+}
+
+/** Tokens of a prompt that was recorded without the last layer, which is run for wanted outputs only. */
+function tokensWithoutLastLayer({ experts, length }: TraceSample, expertsUsed: number): number {
+  if (!experts.includes(NO_ID)) return 0;
+  const perToken = experts.length / length;
+  let tokens = 0;
+  for (let token = 1; token <= length; token++) if (experts[token * perToken - expertsUsed] === NO_ID) tokens++;
+  return tokens;
+}
+
+function simulationNotes({ columns }: TraceDescription, policies: readonly string[], absentTokens: number): string[] {
+  const starved = columns.probs ? [] : policies.filter(wantsProbabilities);
+  const instead = columns.weights ? "the weights of the chosen experts alone" : "which experts were chosen alone";
+  return [
+    ...(starved.length === 0
+      ? []
+      : [
+          `${starved.join(", ")}: the trace has no router probabilities, so it ranks by ${instead}, not as in the engine.`,
+        ]),
+    ...(absentTokens === 0
+      ? []
+      : [
+          `${absentTokens} tokens have no choice in the last layer (prompts are computed without it): as decode steps they are too cheap.`,
+        ]),
+  ];
+}

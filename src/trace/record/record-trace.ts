@@ -1,0 +1,199 @@
+/**
+ * The public way to record a trace: checks what can be checked at once, starts the process that records
+ * (`recorder-process.ts`), passes its progress on and turns its end into a result or an error.
+ */
+import { spawn } from "node:child_process";
+import fs from "node:fs";
+import { compiledModule } from "../../compiled-module.ts";
+import { openAbortFile, writeAbort } from "../../engine/abort-file.ts";
+import { type MemoryOption, memoryBudget } from "../../engine/byte-size.ts";
+import { HOST_NODE_FLAGS, ModelProcessError } from "../../engine/model-process.ts";
+import { DEFAULT_POLICY } from "../../engine/options.ts";
+import { ModelError } from "../../engine/protocol.ts";
+import { TraceError } from "../trace-error.ts";
+import { traceJsonPath } from "../trace-json.ts";
+import { RecordingInputError } from "./errors.ts";
+import type { RecorderMessage } from "./recorder-process.ts";
+import type { RecordingJob, RecordingProgress, RecordingSummary } from "./recording-job.ts";
+import type { TextFile } from "./text-samples.ts";
+
+export interface RecordTraceOptions {
+  /** GGUF file of a MoE model, any shard of a split one. */
+  readonly model: string;
+  /** Texts to record; the domain of each is its file's name without ending unless it says another. */
+  readonly texts: readonly (string | TextFile)[];
+  /** Directory of the trace. There must be none in it, unless `resume`. */
+  readonly directory: string;
+  /** Go on with what an interrupted recording left there, if there is any. @default false */
+  readonly resume?: boolean;
+  /** Tokens of a sample. @default 512 */
+  readonly sampleLength?: number;
+  /** Samples of each text at most, from its start on. @default all */
+  readonly samples?: number;
+  /** Keep the routers' distributions over all experts. @default false */
+  readonly probs?: boolean;
+  /** Keep the routers' inputs. @default false */
+  readonly hidden?: boolean;
+  /** Let the model go on from the start of each sample instead of giving it all. @default all is given */
+  readonly generate?: RecordGeneration;
+  /** Budget of all processes: "6GiB", "50%" (of the file), "auto", "all", or bytes. @default "auto" */
+  readonly memory?: MemoryOption;
+  /** Budget of the experts alone, instead of `memory`. */
+  readonly expertMemory?: MemoryOption;
+  /** What stays in memory when not all does, see `policyNames()`. @default "next-use+next-gate" */
+  readonly policy?: string;
+  /** Tokens computed at once at most. @default 512, less when the budget needs it */
+  readonly microBatchTokens?: number;
+  /** Threads that compute. @default as many as the process may use */
+  readonly threads?: number;
+  /** Memory of our own, or the page cache. @default "owned" */
+  readonly backend?: "owned" | "page-cache";
+  /** How files are read. @default "auto" */
+  readonly io?: "auto" | "direct" | "pread";
+  /** Ends the recording at the next layer; whole samples stay, and `resume` goes on from there. */
+  readonly signal?: AbortSignal;
+  /** Called while weights are read. */
+  readonly onLoad?: (bytesRead: number, bytesTotal: number) => void;
+  readonly onProgress?: (progress: RecordingProgress) => void;
+  /** Show llama.cpp's log on stderr. @default false */
+  readonly verbose?: boolean;
+}
+
+export interface RecordGeneration {
+  /** Tokens to generate; fewer when the model ends. */
+  readonly tokens: number;
+  /** Tokens of each prompt. @default 32 */
+  readonly promptTokens?: number;
+  /** Go on after the model's end-of-generation token. @default false */
+  readonly ignoreEndOfGeneration?: boolean;
+  /** 0 always takes the most likely token. @default 0.8 */
+  readonly temperature?: number;
+  /** @default 40 */
+  readonly topK?: number;
+  /** @default 0.95 */
+  readonly topP?: number;
+  /** @default 0.05 */
+  readonly minP?: number;
+  /** Of the first sample; each later one has the next number, so that a resumed recording draws the same. @default 0 */
+  readonly seed?: number;
+}
+
+const DEFAULT_SAMPLE_LENGTH = 512;
+const DEFAULT_PROMPT_TOKENS = 32;
+const KEPT_STDERR = 4000;
+
+/**
+ * Records the routing of a model over texts into a directory of Parquet files.
+ *
+ * @example
+ * await recordTrace({ model: "model.gguf", texts: ["prose.txt", "code.txt"], directory: "trace" });
+ *
+ * @throws RecordingInputError for texts and settings; TraceError for the directory; ModelError with the name of what went
+ *   wrong in the model's process; ModelProcessError when that died; the signal's reason when aborted
+ */
+export async function recordTrace(options: RecordTraceOptions): Promise<RecordingSummary> {
+  options.signal?.throwIfAborted();
+  const job = recordingJob(options);
+  for (const { path } of job.texts) fs.closeSync(fs.openSync(path, "r"));
+  const existing = traceJsonPath(job.directory);
+  if (!job.resume && fs.existsSync(existing))
+    throw new TraceError(
+      "exists",
+      { file: existing },
+      "is already there. Resume that trace, remove it, or choose another directory.",
+    );
+  return await runInProcess(job, options);
+}
+
+/** @throws RecordingInputError, ByteSizeError, GgufError, UnsupportedModelError */
+function recordingJob(options: RecordTraceOptions): RecordingJob {
+  const { model, directory, texts, samples, generate, microBatchTokens, threads, backend, io } = options;
+  const sampleLength = options.sampleLength ?? DEFAULT_SAMPLE_LENGTH;
+  if (texts.length === 0) throw new RecordingInputError("no-text", "No text. Give at least one file to record.");
+  // A sample of one token has no next one, and its segments no length.
+  wholeNumber("sampleLength", sampleLength, 2);
+  if (samples !== undefined) wholeNumber("samples", samples, 1);
+  if (microBatchTokens !== undefined) wholeNumber("microBatchTokens", microBatchTokens, 1);
+  return {
+    model,
+    directory,
+    texts: texts.map((text) => (typeof text === "string" ? { path: text } : text)),
+    resume: options.resume ?? false,
+    sampleLength,
+    samples,
+    generate: generate === undefined ? undefined : generation(generate),
+    probs: options.probs ?? false,
+    hidden: options.hidden ?? false,
+    engine: {
+      memory: memoryBudget(model, options),
+      policy: options.policy ?? DEFAULT_POLICY,
+      microBatchTokens,
+      threads,
+      backend,
+      io,
+      reservedBytes: process.memoryUsage.rss(),
+      verbose: options.verbose ?? false,
+    },
+  };
+}
+
+function generation(options: RecordGeneration): NonNullable<RecordingJob["generate"]> {
+  const { tokens, promptTokens = DEFAULT_PROMPT_TOKENS, ignoreEndOfGeneration = false, seed = 0 } = options;
+  const { temperature = 0.8, topK = 40, topP = 0.95, minP = 0.05 } = options;
+  wholeNumber("tokens to generate", tokens, 1);
+  wholeNumber("promptTokens", promptTokens, 1);
+  wholeNumber("seed", seed, 0);
+  return { tokens, promptTokens, ignoreEndOfGeneration, temperature, topK, topP, minP, seed };
+}
+
+function wholeNumber(name: string, value: number, smallest: number): void {
+  if (!Number.isSafeInteger(value) || value < smallest)
+    throw new RecordingInputError("option", `${name} must be a whole number from ${smallest} on, not ${value}.`);
+}
+
+async function runInProcess(job: RecordingJob, options: RecordTraceOptions): Promise<RecordingSummary> {
+  const { signal, onLoad, onProgress } = options;
+  const abortDescriptor = openAbortFile();
+  const program = compiledModule(import.meta.url, "./recorder-process.js");
+  const child = spawn(process.execPath, [...HOST_NODE_FLAGS, program.pathname], {
+    stdio: ["ignore", "inherit", "pipe", "ipc", abortDescriptor],
+    serialization: "advanced",
+  });
+  const abort = () => writeAbort(abortDescriptor, 1);
+  const kill = () => void child.kill("SIGKILL");
+  signal?.addEventListener("abort", abort);
+  process.once("exit", kill);
+  let stderr = "";
+  child.stderr?.setEncoding("utf8").on("data", (text: string) => {
+    stderr = (stderr + text).slice(-KEPT_STDERR);
+    if (job.engine.verbose) process.stderr.write(text);
+  });
+  try {
+    return await new Promise<RecordingSummary>((resolve, reject) => {
+      let summary: RecordingSummary | undefined;
+      let failure: Error | undefined;
+      child.on("message", (message: RecorderMessage) => {
+        if (message.type === "loading") onLoad?.(message.bytesRead, message.bytesTotal);
+        else if (message.type === "recording") onProgress?.(message.progress);
+        else if (message.type === "done") summary = message.summary;
+        else failure = new ModelError(message.error);
+      });
+      child.on("error", reject);
+      // Not before the process is gone: then nothing writes into the trace any more.
+      child.on("close", (code, killedBy) => {
+        if (summary !== undefined) resolve(summary);
+        else reject(failure ?? new ModelProcessError(code, killedBy, stderr));
+      });
+      child.send(job, (error) => {
+        if (error !== null) failure ??= error;
+      });
+    });
+  } catch (error) {
+    signal?.throwIfAborted();
+    throw error;
+  } finally {
+    signal?.removeEventListener("abort", abort);
+    process.removeListener("exit", kill);
+    fs.closeSync(abortDescriptor);
+  }
+}

@@ -1,0 +1,79 @@
+/** What a recording is asked to do and what it says of itself: plain data, because it goes to a process of its own. */
+import type { MemoryBudget } from "../../engine/options.ts";
+import type { TextFile } from "./text-samples.ts";
+
+export interface RecordingJob {
+  readonly model: string;
+  readonly texts: readonly TextFile[];
+  readonly directory: string;
+  /** Go on with what an interrupted recording left. */
+  readonly resume: boolean;
+  /** Tokens of a sample of given text; of generated text, tokens from one prompt's start to the next one's. */
+  readonly sampleLength: number;
+  /** Samples of each text at most. */
+  readonly samples: number | undefined;
+  /** Undefined when texts are given to the model as they are. */
+  readonly generate: GenerateSettings | undefined;
+  readonly probs: boolean;
+  readonly hidden: boolean;
+  readonly engine: EngineSettings;
+}
+
+export interface GenerateSettings {
+  /** Tokens of each prompt. */
+  readonly promptTokens: number;
+  /** Tokens to generate. */
+  readonly tokens: number;
+  readonly ignoreEndOfGeneration: boolean;
+  /** 0 always takes the most likely token, and nothing is drawn. */
+  readonly temperature: number;
+  readonly topK: number;
+  readonly topP: number;
+  readonly minP: number;
+  /** Of the first sample; each later one has the next number. */
+  readonly seed: number;
+}
+
+export interface EngineSettings {
+  readonly memory: MemoryBudget;
+  readonly policy: string;
+  readonly microBatchTokens: number | undefined;
+  readonly threads: number | undefined;
+  readonly backend: "owned" | "page-cache" | undefined;
+  readonly io: "auto" | "direct" | "pread" | undefined;
+  /** Bytes that the process that asks holds, part of the budget. */
+  readonly reservedBytes: number;
+  readonly verbose: boolean;
+}
+
+/** How far a recording is. */
+export interface RecordingProgress {
+  /** Whole samples in the trace, those of an earlier run included. */
+  readonly samples: number;
+  readonly plannedSamples: number;
+  /** Tokens in the trace, and what they will be at most. */
+  readonly tokens: number;
+  readonly plannedTokens: number;
+  /** Samples that a kill would leave now. */
+  readonly safeSamples: number;
+}
+
+export interface RecordingSummary {
+  readonly directory: string;
+  readonly samples: number;
+  readonly tokens: number;
+  /** Of those, tokens that were recorded now and not in an earlier run. */
+  readonly tokensNow: number;
+  /** Time for them, from the first batch on; without loading the model. */
+  readonly recordingMs: number;
+  readonly loadMs: number;
+  /** Mean loss of the tokens recorded now; undefined when none had a next token. */
+  readonly meanLoss: number | undefined;
+  readonly domains: readonly { readonly domain: string; readonly samples: number }[];
+  /** All experts were in memory; nothing was streamed. */
+  readonly resident: boolean;
+  readonly microBatchTokens: number;
+  readonly peakRssBytes: number | undefined;
+  /** What the user should know, one sentence each. */
+  readonly notes: readonly string[];
+}
