@@ -41,7 +41,8 @@ function newest(folder) {
 function removeOrphans() {
   for (const file of filesBelow(output)) {
     const stem = path.relative(output, file).replace(/(\.d\.ts|\.js\.map|\.js)$/, "");
-    if (!existsSync(path.join(source, `${stem}.ts`))) rmSync(file);
+    // Data files (published.json) are copied as they are.
+    if (!existsSync(path.join(source, `${stem}.ts`)) && !existsSync(path.join(source, stem))) rmSync(file);
   }
 }
 

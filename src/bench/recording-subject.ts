@@ -53,7 +53,7 @@ function compute(allLogits: boolean): RecordingRun {
     maxOutputs: batchTokens,
     threads,
   });
-  const { samples } = planRecording(job, session.model.vocabulary);
+  const { samples } = planRecording(job);
   using batch = new Batch({ capacity: batchTokens });
   const tokenIds = new Int32Array(batchTokens);
   let tokens = 0;

@@ -68,7 +68,7 @@ export function fitCompute(samples: ComputeSamples): ComputeModel {
   const outside = measured[0] - first + piece(decode, ({ afterMs }) => afterMs);
 
   const share =
-    prompts.length === 0 ? undefined : prompts.map((prompt) => promptShares(prompt, before, products, shape));
+    prompts.length === 0 ? undefined : prompts.map((prompt) => promptShares(prompt, before, products, samples));
   const perToken = (of: "before" | "products") =>
     share === undefined ? UNKNOWN_SHARE_PER_TOKEN : trimmedMean(share.map((shares) => shares[of]));
   const beforeShare = perToken("before");
@@ -98,7 +98,7 @@ function promptShares(
   prompt: PassTimes,
   before: readonly number[],
   products: readonly (readonly number[])[],
-  { expertsUsed }: ModelShape,
+  { shape: { expertsUsed }, graphStopMs }: Pick<ComputeSamples, "shape" | "graphStopMs">,
 ): { readonly before: number; readonly products: number } {
   const { tokens, distinct, productMs, beforeRouterMs } = prompt;
   const stages = products[0].length;
@@ -112,9 +112,9 @@ function promptShares(
     const step = products[layer].reduce((sum, ms) => sum + ms, 0);
     stepProducts += step;
     onceProducts += (step * distinct[layer]) / expertsUsed;
-    for (let stage = 0; stage < stages; stage++) promptProducts += productMs[layer * stages + stage];
+    for (let stage = 0; stage < stages; stage++) promptProducts += productMs[layer * stages + stage] - graphStopMs;
     stepBefore += before[layer];
-    promptBefore += beforeRouterMs[layer];
+    promptBefore += beforeRouterMs[layer] - graphStopMs;
   }
   return {
     before: shareOf(promptBefore - stepBefore, (tokens - 1) * stepBefore),
@@ -144,7 +144,7 @@ export function spreadOf(values: readonly number[]): number {
   return middle(values.map((value) => Math.abs(value - centre))) / centre;
 }
 
-function middle(values: readonly number[]): number {
+export function middle(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
   const half = sorted.length >> 1;
   return sorted.length % 2 === 1 ? sorted[half] : (sorted[half - 1] + sorted[half]) / 2;

@@ -76,14 +76,19 @@ export function noiseOf({ compute }: Calibration): string | undefined {
 }
 
 function calibrationText({ disk, compute, machine }: Calibration, file: string): string {
-  const speeds = disk.model.speeds.map(({ requests, bytesPerSecond }) => [
-    `${requests} in flight`,
-    formatRate(bytesPerSecond),
+  const { bursts, requestBytes, latencyMs, reportsEvery } = disk.model;
+  const speeds = bursts.map(({ requests, ms }) => [
+    `${requests} together`,
+    formatMs(ms),
+    formatRate((1000 * requests * requestBytes) / ms),
   ]);
   return [
     `${machine}`,
-    `Drive of ${shortened(disk.file)}, reads of ${formatBytes(disk.model.requestBytes)}:`,
-    alignColumns([...speeds, ["a small read", formatMs(disk.model.latencyMs)]]),
+    `Drive of ${shortened(disk.file)}, reads of ${formatBytes(requestBytes)}:`,
+    alignColumns([...speeds, ["a small read", formatMs(latencyMs)]]),
+    ...(reportsEvery > 1
+      ? [`  It tells of finished reads only when about ${reportsEvery} are done, or all: no product can start early.`]
+      : []),
     ...(compute === null ? ["Computing was not measured; name a model for that."] : computeLines(compute)),
     `Kept in ${shortened(file)}`,
   ].join("\n");

@@ -28,7 +28,7 @@ function phaseLines(report: LocalityReport, phase: PhaseReport): string[] {
   const which = phase.phase === "all" ? "All tokens" : phase.phase === "prefill" ? "Prefill" : "Decode";
   const domains = byDomain.length === 1 ? "one domain" : `${byDomain.length} domains`;
   return [
-    `${which}: ${count(tokens)} tokens in ${count(samples)} samples of T = ${length}, ${domains}, ${report.settings.convention}`,
+    `${which}: ${count(tokens)} tokens in ${count(samples)} ${samples === 1 ? "sample" : "samples"} of T = ${length}, ${domains}, ${report.settings.convention}`,
     "",
     phase.verdict.headline,
     ...phase.verdict.sentences.map((sentence) => `- ${sentence}`),

@@ -45,6 +45,16 @@ test("elsewhere it is a plain line now and then, and nothing for short work", ()
   expect(text()).toMatch(/^loading: 75 %, 157 MiB of 210 MiB, [\d.]+ MB\/s, [\d.]+ s left\n$/);
 });
 
+test("what is not bytes is written in its own units", () => {
+  const { stream, text } = terminal(false);
+  const status = new StatusLine({ quiet: false, stream });
+  const units = { amount: (n: number) => `${n} tokens`, rate: (n: number) => `${n.toFixed(0)} tokens/s` };
+  status.progress("recording", 0, 1000, units);
+  vi.advanceTimersByTime(6000);
+  status.progress("recording", 600, 1000, units);
+  expect(text()).toBe("recording: 60 %, 600 tokens of 1000 tokens, 100 tokens/s, 4.00 s left\n");
+});
+
 test("quiet is quiet", () => {
   const { stream, text } = terminal(true);
   const status = new StatusLine({ quiet: true, stream });

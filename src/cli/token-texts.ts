@@ -9,7 +9,7 @@ import { UsageError } from "./failure.ts";
  */
 export function tokenTexts(file: string, tokenizerHash: string | null): (token: number) => string | null {
   const { metadata } = openGguf(file);
-  if (tokenizerHash !== null && tracedModel(file, undefined).tokenizerHash !== tokenizerHash)
+  if (tokenizerHash !== null && tracedModel(file).tokenizerHash !== tokenizerHash)
     throw new UsageError(
       `--vocabulary ${file}: the trace was recorded with another vocabulary. Give the traced model's file.`,
     );

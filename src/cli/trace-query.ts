@@ -65,8 +65,9 @@ async function writeTable({ columns, rows }: TraceQueryResult, status: StatusLin
   const cells: string[][] = [];
   let isCut = false;
   for await (const batch of rows) {
-    for (const row of batch.slice(0, MAX_TABLE_ROWS - cells.length)) cells.push(row.map(cellText));
-    isCut = batch.length > 0 && cells.length === MAX_TABLE_ROWS;
+    const room = MAX_TABLE_ROWS - cells.length;
+    for (const row of batch.slice(0, room)) cells.push(row.map(cellText));
+    isCut = batch.length > room;
     if (isCut) break;
   }
   status.clear();

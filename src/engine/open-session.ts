@@ -310,13 +310,12 @@ class Opening {
     if (!Number.isInteger(threads) || threads < 1 || threads > MAX_THREADS)
       throw new RangeError(`threads must be a whole number from 1 to ${MAX_THREADS}, not ${threads}.`);
     let streaming = budget.kind !== "all" && budget.bytes < allBytes + (budget.kind === "process" ? processBytes : 0);
-    for (let attempt = 0; ; attempt++) {
-      const attached = streaming ? hook : watch;
-      const context = createContext(model, {
+    const create = (batchTokens: number, attached: GraphHook | undefined) =>
+      createContext(model, {
         contextSize,
         maxSequences,
-        batchSize: microBatchTokens,
-        microBatchSize: microBatchTokens,
+        batchSize: batchTokens,
+        microBatchSize: batchTokens,
         ...(options.maxOutputs === undefined ? {} : { maxOutputs: options.maxOutputs }),
         threads,
         ...(attached === undefined ? {} : { evalCallback: attached.pointer }),
@@ -324,6 +323,9 @@ class Opening {
           ? {}
           : { abortCallback: this.#libraries.libc.symbol("strlen"), abortUser: BigInt(options.abortAddress) }),
       });
+    for (let attempt = 0; ; attempt++) {
+      const attached = streaming ? hook : watch;
+      const context = create(microBatchTokens, attached);
       const input: PlanInput = {
         shape: this.#shape,
         denseBytes: this.#denseBytes(),
@@ -332,7 +334,7 @@ class Opening {
         processBytes,
         ...this.#contextBytes(microBatchTokens, model.vocabulary.size),
       };
-      const plan =
+      let plan =
         budget.kind === "experts"
           ? planExpertMemory(input, budget.bytes)
           : planMemory(input, budget.kind === "all" ? Number.MAX_SAFE_INTEGER : budget.bytes);
@@ -344,6 +346,13 @@ class Opening {
           this.#cleanUp.push(
             attachThreadPool(this.#libraries, context, { threads, poll: this.#options.poll ?? DEFAULT_POLL }),
           );
+        if (options.planOnly === true && microBatchTokens > 1) {
+          // The smallest budget runs one token at a time, whose compute buffers are a fraction of these.
+          create(1, hook).dispose();
+          const { computeBytes } = this.#contextBytes(1, model.vocabulary.size);
+          const smallestBudgetBytes = plan.smallestBudgetBytes - input.computeBytes + computeBytes;
+          plan = { ...plan, smallestBudgetBytes };
+        }
         return { context, plan, microBatchTokens, streaming };
       }
       context.dispose();

@@ -322,16 +322,15 @@ class MutableStop implements RouterStop {
 
   readProbabilities(into: Float32Array): void {
     const { experts } = this.#options;
-    for (let token = 0; token < this.tokens; token++) {
-      const row = this.#probs + token * this.#probsRowBytes;
-      const first = token * experts;
+    // Word by word it took 2.5 ms for the eight layers of a batch of 100 ms.
+    if (this.#probsRowBytes === experts * 4) this.#words.copyFloats(this.#probs, this.tokens * experts, into, 0);
+    else
+      for (let token = 0; token < this.tokens; token++)
+        this.#words.copyFloats(this.#probs + token * this.#probsRowBytes, experts, into, token * experts);
+    if (this.scoring === "softmax") return;
+    for (let first = 0; first < this.tokens * experts; first += experts) {
       let largest = Number.NEGATIVE_INFINITY;
-      for (let e = 0; e < experts; e++) {
-        const value = this.#words.f32(row + e * 4);
-        into[first + e] = value;
-        if (value > largest) largest = value;
-      }
-      if (this.scoring === "softmax") continue;
+      for (let e = first; e < first + experts; e++) if (into[e] > largest) largest = into[e];
       let sum = 0;
       for (let e = first; e < first + experts; e++) {
         const share = this.scoring === "logits" ? Math.exp(into[e] - largest) : Math.max(0, into[e]);

@@ -44,8 +44,8 @@ export class NativeWords {
       const from = address + done * 4;
       const first = (from % WINDOW_BYTES) >>> 2;
       const end = Math.min(WINDOW_WORDS, first + count - done);
-      into.set(this.#window(from).floats.subarray(first, end), at + done);
-      done += end - first;
+      const { floats } = this.#window(from);
+      for (let i = first; i < end; i++) into[at + done++] = floats[i];
     }
   }
 

@@ -22,9 +22,9 @@ export interface LocalityOptions {
   readonly microBatches?: MicroBatches;
   /** Replicas for the confidence intervals; 0: none. Default: 200. */
   readonly bootstrapReplicas?: number;
-  /** The caches over all layers are simulated on as many samples as have about this many expert uses. Default: 8 Mi. */
+  /** The caches over all layers are simulated on as many samples as have about this many expert uses; 0: none. Default: 8 Mi. */
   readonly cacheActivations?: number;
-  /** Vocabulary specialisation is counted on about this many tokens. Default: 512 Ki, whose experts fit in 50 MB. */
+  /** Vocabulary specialisation is counted on about this many tokens; 0: not at all. Default: 512 Ki, which take up to 50 MB. */
   readonly vocabularyTokens?: number;
 }
 
@@ -117,10 +117,15 @@ export function planAnalysis(
     convention: options.convention ?? "token/free",
     microBatches: options.microBatches ?? "token",
     bootstrapReplicas: options.bootstrapReplicas ?? 200,
-    cacheSampleEvery: Math.max(1, Math.ceil(activations / (options.cacheActivations ?? 2 ** 23))),
-    vocabularySampleEvery: Math.max(1, Math.ceil(tokens / (options.vocabularyTokens ?? 2 ** 19))),
+    cacheSampleEvery: oneOf(activations, options.cacheActivations ?? 2 ** 23),
+    vocabularySampleEvery: oneOf(tokens, options.vocabularyTokens ?? 2 ** 19),
     columns: { tokens: columns.tokens, predictions: columns.predictions },
   };
+}
+
+/** One of how many samples makes about `wanted` of `all`; 0: none. */
+function oneOf(all: number, wanted: number): number {
+  return wanted === 0 ? 0 : Math.max(1, Math.ceil(all / wanted));
 }
 
 export function nearest(values: readonly number[], wanted: number): number {

@@ -3,7 +3,7 @@
  * several workers parts are shared out; the result is the same to the last digit.
  */
 import type { TraceSource, WantedColumns } from "../trace/trace.ts";
-import { type AnalysisPlan, type LocalityOptions, nearest, planAnalysis } from "./analysis-plan.ts";
+import { type AnalysisPlan, HEADLINE_RATIO, type LocalityOptions, nearest, planAnalysis } from "./analysis-plan.ts";
 import { analyzeInWorkers, type TraceOpener } from "./analysis-workers.ts";
 import { CONFIDENCE } from "./bootstrap.ts";
 import { phaseReport } from "./phase-report.ts";
@@ -107,7 +107,7 @@ function locality(
     segmentLengths: plan.segmentLengths,
     headlineSegment: plan.headlineSegment,
     cacheRatios: plan.cacheRatios,
-    headlineRatio: nearest(plan.cacheRatios, 2),
+    headlineRatio: nearest(plan.cacheRatios, HEADLINE_RATIO),
     convention: plan.convention,
     microBatches: plan.microBatches,
     bootstrapReplicas: plan.bootstrapReplicas,

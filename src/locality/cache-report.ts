@@ -27,9 +27,10 @@ function oneSeries(
   return {
     policy,
     segmentLength,
-    model: cacheRatios.map((ratio, r): CachePoint => {
-      const hitRate = meanOfKnown(byDomain.map((rates) => rates[r])) ?? 0;
-      return { ...sizeOf(plan, ratio, hasSizes), hitRate, interval: rateInterval(plan, domains, index, r, hitRate) };
+    model: cacheRatios.flatMap((ratio, r): CachePoint[] => {
+      const hitRate = meanOfKnown(byDomain.map((rates) => rates[r]));
+      if (hitRate === null) return [];
+      return [{ ...sizeOf(plan, ratio, hasSizes), hitRate, interval: rateInterval(plan, domains, index, r, hitRate) }];
     }),
     layerMean: meanCurve(layers),
     layers,

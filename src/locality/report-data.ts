@@ -112,7 +112,7 @@ export interface SampleCounts {
   readonly byDomain: readonly DomainCounts[];
   /** Mean natural log loss of the true next token; null when the trace has none. Not comparable between tokenizers. */
   readonly logPerplexity: number | null;
-  /** The model-level caches are simulated on one of n samples, spread evenly over the trace. */
+  /** The caches over all layers are simulated on one of n samples, spread evenly over the trace; 0: not at all. */
   readonly cacheSampleEvery: number;
   readonly cacheSamples: number;
   readonly cacheTokens: number;
@@ -183,7 +183,7 @@ export interface CacheSeries {
   readonly policy: CachePolicyName;
   /** m of `sch`; null for the others. */
   readonly segmentLength: number | null;
-  /** One cache for all layers, at `settings.cacheRatios`; mean over domains. */
+  /** One cache for all layers, at `settings.cacheRatios`; mean over domains. Empty when these were not simulated. */
   readonly model: readonly CachePoint[];
   /** A cache per layer of C = 1..E experts ([C-1]), mean over domains and layers: the whole curve. */
   readonly layerMean: readonly number[];

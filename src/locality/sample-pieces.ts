@@ -32,9 +32,9 @@ function phaseAt({ phases }: TraceSample, token: number): "prefill" | "decode" {
   return phases[token] === DECODE ? "decode" : "prefill";
 }
 
-/** Whether the piece is among one of `every`. Depends on the numbers alone, and on no period of the domains. */
+/** Whether the piece is among one of `every`; 0: none is. Depends on the numbers alone, and on no period of the domains. */
 export function isChosen({ sample, index }: SamplePiece, every: number): boolean {
-  if (every <= 1) return true;
+  if (every <= 1) return every === 1;
   let mixed = Math.imul(sample.sample + 1, 0x9e3779b1) ^ Math.imul(index + 1, 0x85ebca6b);
   mixed = Math.imul(mixed ^ (mixed >>> 16), 0x7feb352d);
   mixed = Math.imul(mixed ^ (mixed >>> 15), 0x846ca68b);

@@ -2,7 +2,7 @@
  * What the figures mean for whoever wants to keep only some experts in memory, in plain words: does the model suit it, how
  * large should the cache be, what could a better policy still gain. The thresholds are ours, set by the published models.
  */
-import { nearest } from "./analysis-plan.ts";
+import { FEWEST_SAMPLES } from "./bootstrap.ts";
 import type {
   CacheSeries,
   Knee,
@@ -40,7 +40,7 @@ export function judge(input: VerdictInput): Verdict {
     sentences: [
       ...policySentences(twice, settings.headlineSegment),
       ...consistencySentences(input),
-      ...publishedSentences(nearestPublished, settings, phase),
+      ...publishedSentences(nearestPublished, input),
       ...specialisationSentences(phase),
       ...limitSentences(input),
     ],
@@ -92,28 +92,30 @@ const SUITS_TEXT = {
 
 function headline(suits: Verdict["suits"], twice: Knee, knee: Knee, model: ReportedModel): string {
   if (suits === "unknown") return `${model.name} ${SUITS_TEXT.unknown}.`;
-  const small = `${sizeText(twice, model)} is hit by ${percent(twice.lru)} of uses with LRU (${percent(twice.chance)} by chance)`;
-  const best =
-    knee.cacheExperts === twice.cacheExperts
-      ? "that is also where memory pays most"
-      : `memory pays most up to ${sizeText(knee, model)} (${percent(knee.lru)})`;
-  return `${model.name} ${SUITS_TEXT[suits]}: ${small}; ${best}.`;
+  const more =
+    knee.cacheExperts > twice.cacheExperts
+      ? `memory pays off up to ${sizeText(knee)}, ${percent(knee.lru)} hits`
+      : knee.cacheExperts < twice.cacheExperts
+        ? `memory pays best up to ${sizeText(knee)}, ${percent(knee.lru)} hits`
+        : "that is also where memory pays best";
+  return (
+    `${model.name} ${SUITS_TEXT[suits]}: with ${sizeText(twice)} of ${model.experts} in memory LRU hits ` +
+    `${percent(twice.lru)}, chance ${percent(twice.chance)}; ${more}.`
+  );
 }
 
-function sizeText({ cacheExperts, cacheBytes }: Knee, { experts }: ReportedModel): string {
-  const bytes = cacheBytes === null ? "" : `, ${bytesText(cacheBytes)}`;
-  return `a cache of ${cacheExperts} of ${experts} experts per layer${bytes}`;
+function sizeText({ cacheExperts, cacheBytes }: Knee): string {
+  const bytes = cacheBytes === null ? "" : ` (${bytesText(cacheBytes)})`;
+  return `${cacheExperts} experts per layer${bytes}`;
 }
 
-function policySentences(twice: Knee, segmentLength: number): string[] {
-  const { lru, belady, sch, chance } = twice;
+function policySentences({ cacheExperts, lru, belady, sch, chance }: Knee, segmentLength: number): string[] {
   if (chance >= 1) return [];
-  const ceiling = `Belady's, which knows the future, ${points(belady - lru)} above`;
+  const limit = "no policy that reads on demand can gain much more than that";
+  const seen =
+    sch === null ? "" : `a cache that sees ${segmentLength} tokens ahead (SCH) hits ${points(sch - lru)} more, `;
   return [
-    sch === null
-      ? `At that size LRU hits ${percent(lru)}; ${ceiling}: no policy that reads on demand can gain much more than this.`
-      : `At that size a cache that sees ${segmentLength} tokens ahead (SCH) is ${points(sch - lru)} above LRU, and ${ceiling}: ` +
-        "no policy that reads on demand can gain much more than this.",
+    `With ${cacheExperts} experts per layer ${seen}Belady's, which knows the future, ${points(belady - lru)} more than LRU: ${limit}.`,
   ];
 }
 
@@ -153,21 +155,33 @@ function publishedSrp({ srp }: PublishedRow, length: number): number | undefined
 
 function publishedSentences(
   rows: readonly PublishedRow[],
-  { headlineSegment, headlineRatio, convention }: ReportedSettings,
-  { chr }: Omit<PhaseReport, "verdict">,
+  { settings, phase, model, published }: VerdictInput,
 ): string[] {
-  if (rows.length === 0) return ["No published model has the same k/E, so there is none to compare it with directly."];
-  const names = rows.map((row) => `${row.name} (${percent(publishedSrp(row, headlineSegment) ?? 0)})`).join(", ");
-  const sentences = [`Of the published models with the same k/E, nearest in SRP: ${names}.`];
-  const theirs = rows[0].chr
-    .find(({ policy }) => policy === "lru")
-    ?.points.find(({ cacheRatio }) => cacheRatio === headlineRatio);
-  const ours = chr.find(({ policy }) => policy === "lru")?.model.find(({ cacheRatio }) => cacheRatio === headlineRatio);
+  const { headlineSegment, headlineRatio, convention } = settings;
+  const named = (row: PublishedRow) => `${row.name} (${percent(publishedSrp(row, headlineSegment) ?? 0)})`;
+  if (rows.length === 0) {
+    const others = published.slice(0, 2).map((row) => `${row.name} (${row.expertsUsed} of ${row.experts})`);
+    return [
+      `No published model uses the same share of its experts (${model.expertsUsed} of ${model.experts}); nearest are ${others.join(" and ")}.`,
+    ];
+  }
+  const sentences = [
+    `Of the published models that use the same share of their experts, nearest in SRP: ${rows.map(named).join(", ")}.`,
+  ];
+  const theirs = rateAt(rows[0].chr.find(({ policy }) => policy === "lru")?.points, headlineRatio);
+  const ours = rateAt(phase.chr.find(({ policy }) => policy === "lru")?.model, headlineRatio);
   if (convention === "token/free" && theirs !== undefined && ours !== undefined)
     sentences.push(
-      `One LRU cache for all layers at ratio ${headlineRatio} hits ${percent(ours.hitRate)} here, ${percent(theirs.hitRate)} there.`,
+      `One LRU cache for all layers at ratio ${headlineRatio} hits ${percent(ours)} here and ${percent(theirs)} with ${rows[0].name}.`,
     );
   return sentences;
+}
+
+function rateAt(
+  points: readonly { readonly cacheRatio: number; readonly hitRate: number }[] | undefined,
+  ratio: number,
+): number | undefined {
+  return points?.find(({ cacheRatio }) => cacheRatio === ratio)?.hitRate;
 }
 
 function specialisationSentences({ domains, correlations }: Omit<PhaseReport, "verdict">): string[] {
@@ -185,8 +199,13 @@ function specialisationSentences({ domains, correlations }: Omit<PhaseReport, "v
 
 function limitSentences({ settings, phase }: VerdictInput): string[] {
   const { shortest, longest, samples } = phase.samples;
-  const lengths = shortest === longest ? `${longest} tokens each` : `${shortest} to ${longest} tokens each`;
+  const lengths = shortest === longest ? `${longest} tokens` : `${shortest} to ${longest} tokens`;
   return [
+    ...(samples < FEWEST_SAMPLES
+      ? [
+          `With ${samples === 1 ? "one sample" : `${samples} samples`} only, experts' rates are those of these texts: srpIid is too high and the gain too low, and there are no intervals.`,
+        ]
+      : []),
     `Measured on ${samples} ${samples === 1 ? "sample" : "samples"} of ${lengths}, convention ${settings.convention}` +
       `${settings.convention === "token/free" ? ": first uses count as hits while there is room, so shorter samples look better" : ""}.`,
     "Locality alone does not predict speed: in the paper's own runtime LRU hit rates and overhead correlate by -0.30 to 0.39 only.",
@@ -206,9 +225,4 @@ function bytesText(bytes: number): string {
   const unit = Math.min(units.length - 1, Math.max(0, Math.floor(Math.log2(Math.max(1, bytes)) / 10)));
   const value = bytes / 1024 ** unit;
   return `${value.toFixed(value < 10 ? 2 : value < 100 ? 1 : 0)} ${units[unit]}`;
-}
-
-/** The nearest of the ratios to the paper's 2. */
-export function headlineRatio(cacheRatios: readonly number[]): number {
-  return nearest(cacheRatios, 2);
 }

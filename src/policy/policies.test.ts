@@ -6,16 +6,19 @@ import {
   type GeneratedRun,
   generatedRuns,
   type RecordedIteration,
+  type RecordedRouting,
   replay,
+  routerEvent,
   routing,
 } from "../cache/replay.test-data.ts";
-import { type ModelShape, tokenCycleBytes } from "../cache/shape.ts";
+import { type ExpertKey, type ModelShape, NO_EXPERT, tokenCycleBytes } from "../cache/shape.ts";
 import { hitRate, totalCounters } from "../cache/statistics.ts";
 import { belady } from "./belady.ts";
 import { lfu } from "./lfu.ts";
 import { lru } from "./lru.ts";
 import { nextUse } from "./next-use.ts";
 import { onDemand } from "./on-demand.ts";
+import { oraclePrefetch } from "./oracle-prefetch.ts";
 
 const online: readonly (() => Policy)[] = [
   onDemand,
@@ -27,6 +30,7 @@ const online: readonly (() => Policy)[] = [
 ];
 
 const beladyOf = (iterations: readonly RecordedIteration[]) => belady(iterations.flatMap(({ stops }) => stops));
+const oracleOf = (iterations: readonly RecordedIteration[]) => oraclePrefetch(iterations.flatMap(({ stops }) => stops));
 const misses = ({ shape, iterations, budgetBytes }: GeneratedRun, policy: Policy) =>
   totalCounters(replay(shape, iterations, budgetBytes, policy)).misses;
 
@@ -41,7 +45,7 @@ describe("every policy", () => {
   test("takes the same decisions when the same run comes again", () => {
     fc.assert(
       fc.property(generatedRuns(), ({ shape, iterations, budgetBytes }) => {
-        for (const make of [...online, () => beladyOf(iterations)]) {
+        for (const make of [...online, () => beladyOf(iterations), () => oracleOf(iterations)]) {
           const logs = [make(), make()].map((policy) => {
             const log: string[] = [];
             const onDecision = (decision: string, key: number) => void log.push(`${decision} ${key}`);
@@ -161,6 +165,49 @@ describe("belady", () => {
     const { shape, iterations } = cyclic(3, 2);
     const other = [...iterations, ...iterations];
     expect(() => replay(shape, other, 20, beladyOf(iterations))).toThrow(/router stop 6 is not the one/);
+  });
+});
+
+describe("oracle-prefetch", () => {
+  test("on demand decides as belady does", () => {
+    fc.assert(
+      fc.property(generatedRuns(), ({ shape, iterations, budgetBytes }) => {
+        // Nobody speculates in this replay, so that only its victims count.
+        const logs = [beladyOf(iterations), oracleOf(iterations)].map((policy) => {
+          const log: string[] = [];
+          const onDecision = (decision: string, key: number) => void log.push(`${decision} ${key}`);
+          replay(shape, iterations, budgetBytes, policy, { onDecision });
+          return log;
+        });
+        expect(logs[1]).toEqual(logs[0]);
+      }),
+    );
+  });
+
+  test("reads what comes next, the soonest first, and nothing in place of what is needed sooner", () => {
+    const { shape, iterations } = cyclic(6, 2);
+    const policy = oracleOf(iterations);
+    policy.begin(shape, 3);
+    const key = (layer: number) => (layer * 4 + (layer % 4)) as ExpertKey;
+    const held = new Set<ExpertKey>([key(0), key(2)]);
+    const residents = {
+      ...{ count: 2, usedBytes: 20, budgetBytes: 30 },
+      at: (i: number) => [...held][i] as ExpertKey,
+      has: (candidate: ExpertKey) => held.has(candidate),
+      evictable: (candidate: ExpertKey) => held.has(candidate),
+    };
+    const ask = () => policy.prefetch({ residents, layer: 0, spareBytes: 10, phase: "decode" });
+    policy.routed(routerEvent(iterations[0]?.stops[0] as RecordedRouting));
+    // Layer 2 is there already; what does not fit is not asked for.
+    expect(ask()).toBe(key(1));
+    expect(policy.prefetch({ residents, layer: 0, spareBytes: 9, phase: "decode" })).toBe(NO_EXPERT);
+    held.add(key(1));
+    expect(ask()).toBe(key(3));
+    // Layer 0 comes round after all others; layer 2 is needed sooner than layer 3.
+    expect(policy.victim(residents, "prefetch", key(3))).toBe(key(0));
+    held.delete(key(0));
+    expect(policy.victim(residents, "prefetch", key(3))).toBe(NO_EXPERT);
+    expect(policy.victim(residents, "demand", key(3))).toBe(key(2));
   });
 });
 

@@ -21,7 +21,7 @@ const FONT = 11;
 const LINE = 13;
 const GAP = 10;
 /** Longer names are cut; the table of the figure has them whole. */
-const WIDEST = 124;
+const WIDEST = 142;
 
 /** Right margin that the labels need, in pixels. */
 export function labelMargin(labels: readonly LineLabel[]): number {

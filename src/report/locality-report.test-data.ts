@@ -23,6 +23,8 @@ export interface MadeUpReport {
   /** Text of the vocabulary's example tokens. */
   readonly tokenTexts?: readonly string[];
   readonly sampleLength?: number;
+  /** Default: the published model's. */
+  readonly layers?: number;
 }
 
 const DOMAINS = ["web", "books", "wikipedia", "arxiv", "code", "maths", "chat"];
@@ -32,7 +34,8 @@ const SEGMENTS = [4, 16, 64, 256];
 
 export function madeUpReport(options: MadeUpReport = {}): LocalityReport {
   const key = options.key ?? "olmoe";
-  const self = publishedRows(64, 8).find((row) => row.key === key)!;
+  const row = publishedRows(64, 8).find((row) => row.key === key)!;
+  const self = { ...row, moeLayers: options.layers ?? row.moeLayers };
   const shape = { experts: self.experts, expertsUsed: self.expertsUsed, layers: self.moeLayers };
   const sampleLength = options.sampleLength ?? 512;
   return {
@@ -174,23 +177,19 @@ function madeUpPhase(self: PublishedRow, phase: ReportedPhase, options: MadeUpRe
     },
     verdict: {
       suits: at16.srpGain > 0.2 ? "well" : at16.srpGain > 0.1 ? "partly" : "poorly",
-      headline: `${self.name} suits expert offloading well: a cache of 16 of 64 experts per layer (960 MiB) is hit by 61 % of uses.`,
-      sentences: [
-        "Routing stays with the same experts: SRP over 16 tokens is 50.9 %, where a memoryless router of the same load would reach 33.4 %.",
-        "LRU is 17 points below Belady at this size, so a better policy is worth having.",
-        "A larger cache gains less per byte: from 16 to 24 experts the hit rate of LRU rises by 12 points.",
-      ],
+      headline: `${self.name} suits offloading as far as made-up figures tell: keep ${2 * k} of ${E} experts per layer.`,
+      sentences: ["Routing stays with the same experts.", "A better policy than LRU is worth having."],
       knee: {
         cacheExperts: 2 * k,
         cacheRatio: 2,
         share: (2 * k) / E,
         cacheBytes: 2 * k * L * 3_932_160,
-        lru: 0.612,
-        belady: 0.785,
-        sch: 0.741,
+        lru: caches("lru", null).layerMean[2 * k - 1],
+        belady: caches("belady", null).layerMean[2 * k - 1],
+        sch: caches("sch", 16).layerMean[2 * k - 1],
         chance: (2 * k) / E,
       },
-      nearestPublished: ["olmoe", "phi", "grin"],
+      nearestPublished: [self.key],
     },
     srp: self.srp.map(({ segmentLength, srp, srpIid }) => {
       const windows = Math.max(0, length - segmentLength + 1) * samples;

@@ -59,7 +59,7 @@ export function matrix(panel: Panel, { heading, names, values, colours, darkFrom
             name,
           ),
         ]),
-        ...(size < 24
+        ...(size < 20
           ? []
           : values.flatMap((row, r) =>
               row.flatMap((value, c) =>
@@ -72,7 +72,7 @@ export function matrix(panel: Panel, { heading, names, values, colours, darkFrom
                         {
                           x: x(c + 0.5),
                           y: y(r + 0.5) + 3.5,
-                          "font-size": 10,
+                          "font-size": size < 26 ? 9 : 10,
                           fill: colourStep(value, colours) >= darkFrom ? PALETTE.surface.light : PALETTE.ink.light,
                         },
                         text(value),

@@ -47,7 +47,8 @@ export function svgElement(
  * cannot be seen.
  */
 export function writeXml(element: SvgElement): string {
-  const attributes = [...element.attributes].map(({ name, value }) => {
+  // linkedom keeps the newest attribute first.
+  const attributes = [...element.attributes].reverse().map(({ name, value }) => {
     const written = COORDINATES.has(name) ? roundPixels(value) : value;
     return ` ${name}="${escapeText(written)}"`;
   });

@@ -10,17 +10,18 @@
 export const FONT_FAMILY =
   "Inter, Helvetica Neue, Helvetica, Arial, Segoe UI, Roboto, Noto Sans, Liberation Sans, DejaVu Sans, sans-serif";
 
-/** Widths in font sizes; others are taken as 0.62, East Asian ones as 1. */
-const NARROW: Readonly<Record<string, number>> = {
+/** Widths in font sizes; others are taken as 0.64, East Asian ones as 1. */
+const WIDTHS: Readonly<Record<string, number>> = {
   ...widths("iIjl|'", 0.3),
-  ...widths('ft(){}[]"/\\ .,:;-', 0.38),
-  ...widths("mMwW%@", 0.9),
+  ...widths('ft(){}[]"/\\ .,:;-', 0.4),
+  ...widths("ABCDEFGHKLNOPQRSTUVXYZ&", 0.72),
+  ...widths("mMwW%@<>=+~…", 1),
 };
 
 /** Estimated width of one line, in pixels. */
 export function textWidth(text: string, fontSize: number): number {
   let ems = 0;
-  for (const character of text) ems += NARROW[character] ?? ((character.codePointAt(0) ?? 0) >= 0x2e80 ? 1 : 0.62);
+  for (const character of text) ems += WIDTHS[character] ?? ((character.codePointAt(0) ?? 0) >= 0x2e80 ? 1 : 0.64);
   return ems * fontSize;
 }
 

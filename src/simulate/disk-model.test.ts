@@ -4,38 +4,36 @@ import { bestBytesPerSecond, type DiskModel, DrainCurve, plainDisk } from "./dis
 
 const MIB = 2 ** 20;
 
-test("a plain drive reaches its speed when enough requests hide its latency", () => {
-  // 1 MiB takes 0.5 ms at this speed, so a lone request takes 2 ms and four of them overlap fully.
+test("a plain drive takes one latency, and then its speed", () => {
   const disk = plainDisk({ bytesPerSecond: 2000 * MIB, latencyMs: 1.5 });
-  expect(disk.speeds.map(({ bytesPerSecond }) => bytesPerSecond / MIB)).toEqual([500, 1000, 1500, 2000]);
-  expect(bestBytesPerSecond(disk)).toBe(2000 * MIB);
+  expect(bestBytesPerSecond(disk)).toBeCloseTo(2000 * MIB);
   const curve = new DrainCurve(disk);
-  // All transfers one after the other, and one latency.
-  expect(curve.ms(4)).toBeCloseTo(2 + 1 + 2 / 3 + 0.5);
-  expect(curve.ms(10) - curve.ms(9)).toBeCloseTo(0.5);
+  expect(curve.ms(1)).toBeCloseTo(2);
+  expect(curve.ms(5)).toBeCloseTo(4);
 });
 
-test("a queue that holds fewer requests keeps the drive below its speed", () => {
+test("a queue that holds few requests keeps a drive with a long latency below its speed", () => {
+  // A lone request takes 2 ms; two in flight make 1 MiB a millisecond.
   const disk = plainDisk({ bytesPerSecond: 2000 * MIB, latencyMs: 1.5, requestsInFlight: 2 });
-  expect(bestBytesPerSecond(disk)).toBe(1000 * MIB);
-  const curve = new DrainCurve(disk);
-  expect(curve.ms(20) - curve.ms(19)).toBeCloseTo(1);
+  expect(bestBytesPerSecond(disk)).toBeCloseTo(1000 * MIB);
+  expect(new DrainCurve(disk).ms(21)).toBeCloseTo(22);
 });
 
-test("speeds between two measured depths are interpolated, and stay beyond the last", () => {
-  const disk: DiskModel = {
-    speeds: [
-      { requests: 1, bytesPerSecond: 1000 * MIB },
-      { requests: 3, bytesPerSecond: 2000 * MIB },
-    ],
-    requestBytes: MIB,
-    latencyMs: 0,
-    requestsInFlight: 256,
-  };
-  const curve = new DrainCurve(disk);
-  expect(curve.ms(1)).toBeCloseTo(1);
-  expect(curve.ms(2) - curve.ms(1)).toBeCloseTo(1 / 1.5);
-  expect(curve.ms(100) - curve.ms(99)).toBeCloseTo(0.5);
+const measured: DiskModel = {
+  bursts: [
+    { requests: 1, ms: 1 },
+    { requests: 3, ms: 2 },
+    { requests: 11, ms: 6 },
+  ],
+  requestBytes: MIB,
+  latencyMs: 0,
+  reportsEvery: 1,
+};
+
+test("between two measured bursts time is interpolated, and beyond the last it goes on", () => {
+  const curve = new DrainCurve(measured);
+  expect([1, 2, 3, 7, 11, 13].map((level) => curve.ms(level))).toEqual([1, 1.5, 2, 4, 6, 7]);
+  expect(curve.ms(0.5)).toBe(0.5);
 });
 
 test("a small request costs its latency and its bytes", () => {
@@ -56,6 +54,15 @@ describe("what a drive cannot be", () => {
     expect(() => plainDisk({ bytesPerSecond })).toThrow(/reads nothing/);
   });
   test("negative latency", () => expect(() => plainDisk({ bytesPerSecond: 1, latencyMs: -1 })).toThrow(RangeError));
+  test("without requests", () =>
+    expect(() => plainDisk({ bytesPerSecond: 1, requestsInFlight: 0 })).toThrow(RangeError));
+  test("faster with more requests", () => {
+    const bursts = [...measured.bursts, { requests: 12, ms: 5 }];
+    expect(() => new DrainCurve({ ...measured, bursts })).toThrow(/ascend/);
+  });
+  test("unknown for one request", () => {
+    expect(() => new DrainCurve({ ...measured, bursts: measured.bursts.slice(1) })).toThrow(/one request/);
+  });
 });
 
 test("level is the inverse of ms, and both grow", () => {
@@ -64,9 +71,9 @@ test("level is the inverse of ms, and both grow", () => {
     latencyMs: fc.double({ min: 0, max: 20, noNaN: true }),
     requestsInFlight: fc.integer({ min: 1, max: 300 }),
   });
+  const curves = fc.oneof(disks.map(plainDisk), fc.constant(measured)).map((disk) => new DrainCurve(disk));
   fc.assert(
-    fc.property(disks, fc.double({ min: 0, max: 1000, noNaN: true }), (disk, level) => {
-      const curve = new DrainCurve(plainDisk(disk));
+    fc.property(curves, fc.double({ min: 0, max: 1000, noNaN: true }), (curve, level) => {
       expect(curve.level(curve.ms(level))).toBeCloseTo(level, 6);
       expect(curve.ms(level + 0.1)).toBeGreaterThan(curve.ms(level));
     }),

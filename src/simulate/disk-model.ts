@@ -1,59 +1,70 @@
 /**
- * A drive as the simulator knows it: requests are served in the order in which they were handed over, the faster the
- * more of them are in flight. What is in flight then drains along one curve that is known beforehand, so neither time
- * nor requests have to be stepped through. Nothing here knows of experts.
+ * A drive as the simulator knows it: requests stand in one line and are served in the order in which they were handed
+ * over, along one curve that says how long so many of them take. So neither time nor requests have to be stepped through.
+ * Nothing here knows of experts.
  */
 
-/** What a drive gives with so many requests in flight. */
-export interface DiskSpeed {
+/** So many full requests, handed over together to an idle drive, have all landed after this time. */
+export interface DiskBurst {
   readonly requests: number;
-  readonly bytesPerSecond: number;
+  readonly ms: number;
 }
 
 export interface DiskModel {
-  /** Ascending in `requests`, the first with 1. Between two of them speed is interpolated, beyond the last it stays. */
-  readonly speeds: readonly DiskSpeed[];
-  /** Size of a request, and of those that `speeds` was measured with. The engine's is 1 MiB. */
+  /** Ascending in both, the first with 1. Between two of them time is interpolated, beyond the last it goes on as there. */
+  readonly bursts: readonly DiskBurst[];
+  /** Size of a full request. The engine's is 1 MiB. */
   readonly requestBytes: number;
   /** Part of a lone request's time that does not depend on its size: what a small one costs. */
   readonly latencyMs: number;
-  /** More than these are not in flight at the same time; the others wait in line. */
-  readonly requestsInFlight: number;
+  /**
+   * The drive tells of finished requests only when so many are finished, or none is left. 1 for drives as they are built;
+   * some virtual ones (Firecracker's, for one) finish all that is in their queue before they raise an interrupt.
+   */
+  readonly reportsEvery: number;
 }
 
 export const REQUEST_BYTES = 2 ** 20;
 /** Depth of the engine's queue (`createAio`). */
-export const REQUESTS_IN_FLIGHT = 256;
+const REQUESTS_IN_FLIGHT = 256;
 /** Of a middling NVMe drive through a file system. */
-export const DEFAULT_LATENCY_MS = 0.1;
+const DEFAULT_LATENCY_MS = 0.1;
 
 export interface PlainDisk {
   /** With enough requests in flight. May be Infinity. */
   readonly bytesPerSecond: number;
   /** @default 0.1 */
   readonly latencyMs?: number;
-  /** @default 256, as the engine */
+  /** More are not in flight at the same time; with few and a long latency the drive stays below its speed. @default 256 */
   readonly requestsInFlight?: number;
 }
 
-/** A drive of which only its best speed and a latency are known: requests overlap until the speed is reached. */
+/** A drive of which only its best speed and a latency are known: latencies of requests in flight overlap. */
 export function plainDisk(disk: PlainDisk): DiskModel {
   const { bytesPerSecond, latencyMs = DEFAULT_LATENCY_MS, requestsInFlight = REQUESTS_IN_FLIGHT } = disk;
   if (!(bytesPerSecond > 0)) throw new RangeError(`A drive of ${bytesPerSecond} bytes per second reads nothing`);
   if (!(latencyMs >= 0)) throw new RangeError(`A latency of ${latencyMs} ms is none`);
-  const loneSeconds = latencyMs / 1000 + REQUEST_BYTES / bytesPerSecond;
-  const speeds: DiskSpeed[] = [];
-  for (let requests = 1; requests <= requestsInFlight; requests++) {
-    const overlapped = loneSeconds === 0 ? bytesPerSecond : (requests * REQUEST_BYTES) / loneSeconds;
-    speeds.push({ requests, bytesPerSecond: Math.min(bytesPerSecond, overlapped) });
-    if (overlapped >= bytesPerSecond) break;
-  }
-  return { speeds, requestBytes: REQUEST_BYTES, latencyMs, requestsInFlight };
+  if (!(requestsInFlight >= 1)) throw new RangeError(`With ${requestsInFlight} requests in flight nothing is read`);
+  const transferMs = (1000 * REQUEST_BYTES) / bytesPerSecond;
+  const loneMs = latencyMs + transferMs;
+  const nextMs = Math.max(transferMs, loneMs / requestsInFlight);
+  return {
+    bursts: [
+      { requests: 1, ms: loneMs },
+      { requests: 2, ms: loneMs + nextMs },
+    ],
+    requestBytes: REQUEST_BYTES,
+    latencyMs,
+    reportsEvery: 1,
+  };
 }
 
-/** Best speed of a drive, as if there were always enough requests. */
-export function bestBytesPerSecond({ speeds, requestsInFlight }: DiskModel): number {
-  return Math.max(...speeds.filter(({ requests }) => requests <= requestsInFlight).map((s) => s.bytesPerSecond));
+/** Speed of a drive that always has enough to do. */
+export function bestBytesPerSecond({ bursts, requestBytes }: DiskModel): number {
+  const last = bursts[bursts.length - 1];
+  const before = bursts[bursts.length - 2];
+  const ms = before === undefined ? last.ms : (last.ms - before.ms) / (last.requests - before.requests);
+  return (1000 * requestBytes) / ms;
 }
 
 /**
@@ -61,7 +72,7 @@ export function bestBytesPerSecond({ speeds, requestsInFlight }: DiskModel): num
  * of less than full size.
  */
 export class DrainCurve {
-  /** ms until nothing is left, by whole requests in flight. */
+  /** ms until nothing is left, by whole requests. */
   readonly #msAt: Float64Array;
   readonly #last: number;
   readonly #msPerMore: number;
@@ -69,16 +80,21 @@ export class DrainCurve {
   /** Share of a lone full request that is latency. */
   readonly #latencyShare: number;
 
-  constructor(disk: DiskModel) {
-    const { speeds, requestBytes, latencyMs, requestsInFlight } = disk;
-    if (speeds[0]?.requests !== 1) throw new RangeError("The speeds of a drive start with one request in flight");
-    this.#last = Math.max(1, Math.min(requestsInFlight, speeds[speeds.length - 1].requests));
+  constructor({ bursts, requestBytes, latencyMs }: DiskModel) {
+    if (bursts[0]?.requests !== 1) throw new RangeError("The bursts of a drive begin with one request");
+    for (let i = 1; i < bursts.length; i++)
+      if (!(bursts[i].requests > bursts[i - 1].requests && bursts[i].ms >= bursts[i - 1].ms))
+        throw new RangeError("The bursts of a drive ascend, in requests and in time");
+    this.#last = bursts[bursts.length - 1].requests;
     this.#msAt = new Float64Array(this.#last + 1);
-    for (let requests = 1; requests <= this.#last; requests++)
-      this.#msAt[requests] = this.#msAt[requests - 1] + (1000 * requestBytes) / speedAt(speeds, requests);
+    for (let i = 0, from = { requests: 0, ms: 0 }; i < bursts.length; from = bursts[i++])
+      for (let requests = from.requests + 1; requests <= bursts[i].requests; requests++) {
+        const share = (requests - from.requests) / (bursts[i].requests - from.requests);
+        this.#msAt[requests] = from.ms + share * (bursts[i].ms - from.ms);
+      }
     this.#msPerMore = this.#msAt[this.#last] - this.#msAt[this.#last - 1];
     this.#requestBytes = requestBytes;
-    // A latency longer than a whole request was measured on other requests than the speeds.
+    // A latency longer than a whole request was measured on other requests than the bursts.
     this.#latencyShare = this.#msAt[1] > 0 ? Math.min(0.9, latencyMs / this.#msAt[1]) : 0;
   }
 
@@ -96,7 +112,7 @@ export class DrainCurve {
     return below + (level - whole) * (this.#msAt[whole + 1] - below);
   }
 
-  /** The level that takes `ms` to drain; 0 for 0 and less. The inverse of `ms`. */
+  /** The level that takes `ms` to drain; 0 for 0 and less. The inverse of `ms` where that grows. */
   level(ms: number): number {
     if (ms <= 0) return 0;
     const all = this.#msAt[this.#last];
@@ -110,14 +126,4 @@ export class DrainCurve {
     }
     return low + (ms - this.#msAt[low]) / (this.#msAt[high] - this.#msAt[low]);
   }
-}
-
-function speedAt(speeds: readonly DiskSpeed[], requests: number): number {
-  const above = speeds.findIndex((speed) => speed.requests >= requests);
-  if (above < 0) return speeds[speeds.length - 1].bytesPerSecond;
-  const high = speeds[above];
-  if (above === 0 || high.requests === requests) return high.bytesPerSecond;
-  const low = speeds[above - 1];
-  const share = (requests - low.requests) / (high.requests - low.requests);
-  return low.bytesPerSecond + share * (high.bytesPerSecond - low.bytesPerSecond);
 }

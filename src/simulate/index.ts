@@ -13,7 +13,7 @@ export {
   scaledCompute,
   type WeightBytes,
 } from "./compute-model.ts";
-export { bestBytesPerSecond, type DiskModel, type DiskSpeed, type PlainDisk, plainDisk } from "./disk-model.ts";
+export { bestBytesPerSecond, type DiskBurst, type DiskModel, type PlainDisk, plainDisk } from "./disk-model.ts";
 export { CacheTooSmallError, PolicyNotReplayableError, UnevenChoiceError } from "./errors.ts";
 export type { PassOptions, PassOrder } from "./forward-passes.ts";
 export { futureOfTrace } from "./future-of-trace.ts";

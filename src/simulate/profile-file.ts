@@ -48,6 +48,6 @@ export function writeProfile(file: string, profile: MachineProfile): void {
 
 function isCalibration(value: unknown): boolean {
   const { date, disk, compute } = (value ?? {}) as { date?: unknown; disk?: unknown; compute?: unknown };
-  const speeds = (disk as { model?: { speeds?: unknown } } | undefined)?.model?.speeds;
-  return typeof date === "string" && Array.isArray(speeds) && compute !== undefined;
+  const bursts = (disk as { model?: { bursts?: unknown } } | undefined)?.model?.bursts;
+  return typeof date === "string" && Array.isArray(bursts) && compute !== undefined;
 }

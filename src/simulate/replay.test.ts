@@ -134,6 +134,16 @@ test("a warm-up is not counted, and its experts are there", async () => {
   const trace = { source, samples, cacheBytes: 4 * 2 ** 20 };
   const row = await run(trace, "lru", machineOf(trace, 1e9), { warmupTokens: 2 });
   expect(row).toMatchObject({ decodeTokens: 2, hits: 1, misses: 1, bytesPerToken: 2 ** 19 });
+  const nothing = { decodeTokens: 0, hits: 0, misses: 0, predictedTokensPerSecond: null, stallMs: null };
+  expect(await run(trace, "lru", machineOf(trace, 1e9), { warmupTokens: 5 })).toMatchObject(nothing);
+  const twice = {
+    source: memoryTrace(source.description, [...samples, ...samples]),
+    samples,
+    cacheBytes: trace.cacheBytes,
+  };
+  const cold = await run(twice, "lru", machineOf(trace, 1e9), { warmupTokens: 2, start: "cold" });
+  expect(cold).toMatchObject({ decodeTokens: 4, hits: 2, misses: 2 });
+  expect(cold.predictedTokensPerSecond).toBeCloseTo(row.predictedTokensPerSecond!, 9);
 });
 
 test("tokens that were not computed in the last layer use nothing there", async () => {

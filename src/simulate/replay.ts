@@ -90,7 +90,10 @@ export class Replay {
   #memory!: SimulatedMemory;
   #iteration = 0;
   #warmupLeft: number;
+  /** Of the present cache since its warm-up. */
   #sums: Record<Phase, Sums> = { prefill: emptySums(), decode: emptySums() };
+  /** Of the caches before. */
+  readonly #totals: Record<Phase, Sums> = { prefill: emptySums(), decode: emptySums() };
   #bytesUnused = 0;
   /** Counters of the present cache that do not count: those of the warm-up. */
   #uncounted: CacheStatistics | undefined;
@@ -136,7 +139,7 @@ export class Replay {
   /** Of everything so far, but the warm-up. */
   figures(): ReplayFigures {
     this.#close();
-    const { prefill, decode } = this.#sums;
+    const { prefill, decode } = this.#totals;
     return { prefill, decode, bytesUnused: this.#bytesUnused };
   }
 
@@ -239,16 +242,26 @@ export class Replay {
     this.#sums = { prefill: emptySums(), decode: emptySums() };
   }
 
+  /** Gives up the present cache and adds what counts of it to the totals. */
   #close(): void {
     if (this.#stream === undefined) return;
     const { cache } = this.#stream;
     cache.close();
-    const all = cache.statistics();
-    for (const phase of ["prefill", "decode"] as const)
-      addDifference(this.#sums[phase].counters, this.#uncounted?.[phase], all[phase]);
-    this.#bytesUnused += all.bytesUnused;
-    this.#uncounted = undefined;
     this.#stream = undefined;
+    const all = cache.statistics();
+    const before = this.#uncounted;
+    const sums = this.#sums;
+    this.#uncounted = undefined;
+    this.#sums = { prefill: emptySums(), decode: emptySums() };
+    // It ended before its warm-up did.
+    if (this.#warmupLeft > 0) return;
+    for (const phase of ["prefill", "decode"] as const) {
+      const total = this.#totals[phase];
+      const { counters: _, ...times } = sums[phase];
+      for (const name of Object.keys(times) as (keyof typeof times)[]) total[name] += times[name];
+      addDifference(total.counters, before?.[phase], all[phase]);
+    }
+    this.#bytesUnused += all.bytesUnused;
   }
 }
 

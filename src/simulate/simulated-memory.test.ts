@@ -142,6 +142,49 @@ describe("speculative reads", () => {
   });
 });
 
+describe("a drive that tells of its work in portions", () => {
+  const open = (reportsEvery: number) =>
+    new SimulatedMemory({
+      ...{ shape, stages: 3, clock, msPerRequest: 0 },
+      disk: { ...plainDisk({ bytesPerSecond: 1000 * MIB, latencyMs: 0 }), reportsEvery },
+      onComplete: (key) => void complete.push(key),
+    });
+
+  test("keeps the first product's weights back until all are read", () => {
+    const held = open(64);
+    held.load(expert(0), "demand");
+    held.pump(0);
+    clock.ms += 3;
+    held.poll();
+    expect(held.ready(expert(0), 0)).toBe(false);
+    held.wait(expert(0), 0);
+    expect(passed()).toBeCloseTo(6);
+    expect(complete).toEqual([0]);
+  });
+
+  test("tells when a portion is full, or when its line is empty", () => {
+    const held = open(5);
+    held.load(expert(0), "demand");
+    held.load(expert(1), "demand");
+    held.pump(0);
+    held.wait(expert(0), 0);
+    expect(passed()).toBeCloseTo(5);
+    expect(held.ready(expert(1), 0)).toBe(true);
+    clock.ms += 5;
+    held.poll();
+    expect(held.ready(expert(1), 1)).toBe(true);
+    expect(held.ready(expert(0), 2)).toBe(true);
+    held.wait(expert(1), 2);
+    expect(passed()).toBeCloseTo(12);
+    clock.ms += 10;
+    held.load(expert(2), "demand");
+    held.pump(0);
+    clock.ms += 6;
+    held.poll();
+    expect(held.ready(expert(2), 2)).toBe(true);
+  });
+});
+
 test("handing over takes the model's thread, while the drive works", () => {
   const slow = new SimulatedMemory({
     ...{ shape, stages: 3, clock, msPerRequest: 0.5 },

@@ -44,11 +44,13 @@ export class SimulatedMemory implements ExpertMemory {
   readonly #sliceRequests: Int32Array;
   readonly #sliceLevel: Float64Array;
 
+  readonly #reportsEvery: number;
   /**
-   * All requests ever handed over stand in one line. It has been served up to `#served` and ends at `#end`; both in full
-   * requests, as the drain curve counts.
+   * All requests ever handed over stand in one line. It has been served up to `#served`, the drive has told of it up to
+   * `#told`, and it ends at `#end`; all in full requests, as the drain curve counts.
    */
   #served = 0;
+  #told = 0;
   #end = 0;
   /** When `#served` was true. */
   #servedAt = 0;
@@ -80,6 +82,7 @@ export class SimulatedMemory implements ExpertMemory {
     this.#clock = clock;
     this.#curve = new DrainCurve(disk);
     this.#requestBytes = disk.requestBytes;
+    this.#reportsEvery = disk.reportsEvery;
     this.#msPerRequest = msPerRequest;
     this.#onComplete = onComplete;
     this.#sliceBytes = Float64Array.from(shape.expertBytes, (bytes) => bytes / stages);
@@ -243,16 +246,32 @@ export class SimulatedMemory implements ExpertMemory {
     const left = this.#curve.level(this.#curve.ms(this.#end - this.#served) - elapsedMs);
     // Never back, not even by a rounding error: what has landed stays landed.
     this.#served = Math.max(this.#served, this.#end - left);
+    this.#told = this.#toldOf(this.#served);
+  }
+
+  /** Up to where the drive has told when it has served so far. */
+  #toldOf(served: number): number {
+    if (this.#reportsEvery <= 1 || served === this.#end) return served;
+    return this.#told + Math.floor((served - this.#told) / this.#reportsEvery) * this.#reportsEvery;
+  }
+
+  /** How far the drive has to serve until it tells of this place. */
+  #tellsOf(place: number): number {
+    if (this.#reportsEvery <= 1) return place;
+    const reports = Math.ceil((place - this.#told) / this.#reportsEvery);
+    return Math.min(this.#end, this.#told + reports * this.#reportsEvery);
   }
 
   #waitUntil(place: number): void {
     this.#catchUp();
-    if (this.#served < place) {
-      const ms = this.#curve.ms(this.#end - this.#served) - this.#curve.ms(this.#end - place);
+    if (this.#told < place) {
+      const to = this.#tellsOf(place);
+      const ms = this.#curve.ms(this.#end - this.#served) - this.#curve.ms(this.#end - to);
       this.#clock.ms += ms;
       this.waitedMs += ms;
       this.#servedAt = this.#clock.ms;
-      this.#served = place;
+      this.#served = to;
+      this.#told = to;
     }
     this.#land();
   }
@@ -260,7 +279,7 @@ export class SimulatedMemory implements ExpertMemory {
   /** Takes note of what has landed. */
   #land(): void {
     const landings = this.#landings;
-    while (landings.count > 0 && landings.firstPlace <= this.#served) {
+    while (landings.count > 0 && landings.firstPlace <= this.#told) {
       const at = landings.firstStage;
       const place = landings.firstPlace;
       const key = ((at / this.stages) | 0) as ExpertKey;

@@ -7,15 +7,19 @@ const { lanes, conditions } = workerData as SweepWorkerData;
 const runner = new LaneRunner(lanes, conditions);
 const reply = (message: SweepReply) => parentPort?.postMessage(message);
 
-parentPort?.on("message", async (sample: SweepMessage) => {
+async function handle(sample: SweepMessage): Promise<void> {
   try {
-    if (sample === undefined) reply({ type: "rows", rows: await runner.rows() });
-    else {
-      await runner.sample(sample);
-      reply({ type: "done" });
-    }
+    if (sample === undefined) return reply({ type: "rows", rows: await runner.rows() });
+    await runner.sample(sample);
+    reply({ type: "done" });
   } catch (error) {
     const { name, message, stack } = error instanceof Error ? error : new Error(String(error));
     reply({ type: "failed", name, message, stack });
   }
+}
+
+// One after the other: replaying a sample lets messages in.
+let before = Promise.resolve();
+parentPort?.on("message", (sample: SweepMessage) => {
+  before = before.then(() => handle(sample));
 });

@@ -28,12 +28,12 @@ export class SweepWorkers implements AsyncDisposable {
   readonly #lanes: readonly Lane[];
   readonly #workers: readonly LaneWorker[];
 
-  constructor(lanes: readonly Lane[], conditions: LaneConditions, threads: number) {
+  constructor(lanes: readonly Lane[], conditions: LaneConditions, threads: number, signal?: AbortSignal) {
     this.#lanes = lanes;
     // Dealt out like cards: neighbours are sizes of the same policies, which take the same time.
     this.#workers = Array.from(
       { length: threads },
-      (_, worker) => new LaneWorker({ lanes: lanes.filter((_, i) => i % threads === worker), conditions }),
+      (_, worker) => new LaneWorker({ lanes: lanes.filter((_, i) => i % threads === worker), conditions }, signal),
     );
   }
 
@@ -68,8 +68,12 @@ class LaneWorker {
   #error: Error | undefined;
   /** Wakes whoever waits for the worker. */
   #wake = () => {};
+  readonly #signal: AbortSignal | undefined;
+  readonly #onAbort = () => this.#wake();
 
-  constructor(workerData: SweepWorkerData) {
+  constructor(workerData: SweepWorkerData, signal: AbortSignal | undefined) {
+    this.#signal = signal;
+    signal?.addEventListener("abort", this.#onAbort);
     this.#worker = new Worker(compiledModule(import.meta.url, "./sweep-worker.js"), { workerData });
     this.#worker.on("message", (reply: SweepReply) => {
       if (reply.type === "done") this.#ahead--;
@@ -96,11 +100,13 @@ class LaneWorker {
   }
 
   async close(): Promise<void> {
+    this.#signal?.removeEventListener("abort", this.#onAbort);
     await this.#worker.terminate();
   }
 
   async #until(condition: () => boolean): Promise<void> {
     while (!condition()) {
+      this.#signal?.throwIfAborted();
       if (this.#error !== undefined) throw this.#error;
       await new Promise<void>((resolve) => {
         this.#wake = resolve;

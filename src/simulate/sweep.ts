@@ -104,12 +104,12 @@ export async function simulate(source: TraceSource, options: SimulateOptions): P
   const wanted = wantedColumns(trace, options.policies);
 
   const threads = Math.min(workers, lanes.length);
-  await using runner = threads > 1 ? new SweepWorkers(lanes, conditions, threads) : new LaneRunner(lanes, conditions);
+  await using runner =
+    threads > 1 ? new SweepWorkers(lanes, conditions, threads, signal) : new LaneRunner(lanes, conditions, signal);
   const tokens = source.parts.reduce((sum, part) => sum + part.tokens, 0);
   let samples = 0;
   let tokensDone = 0;
   let absentTokens = 0;
-  let turnStart = performance.now();
   for (const part of source.parts)
     for await (const sample of source.samples(part.index, wanted)) {
       signal?.throwIfAborted();
@@ -118,12 +118,8 @@ export async function simulate(source: TraceSource, options: SimulateOptions): P
       tokensDone += sample.length;
       if (passes.as !== "recorded") absentTokens += tokensWithoutLastLayer(sample, shape.expertsUsed);
       options.onProgress?.({ tokensDone, tokens, replays: lanes.length });
-      if (performance.now() - turnStart < TURN_MS) continue;
-      await nextTurn();
-      turnStart = performance.now();
     }
   const rows = await runner.rows();
-  signal?.throwIfAborted();
   const notes = simulationNotes(trace, options.policies, absentTokens);
   return { rows, samples, tokens: tokensDone, notes };
 }
@@ -133,11 +129,14 @@ export class LaneRunner implements AsyncDisposable {
   readonly #lanes: readonly Lane[];
   readonly #conditions: LaneConditions;
   readonly #replays: readonly Replay[];
+  readonly #signal: AbortSignal | undefined;
+  #turnStart = performance.now();
 
-  constructor(lanes: readonly Lane[], conditions: LaneConditions) {
+  constructor(lanes: readonly Lane[], conditions: LaneConditions, signal?: AbortSignal) {
     const { trace, machine, passes, start, warmupTokens, futures } = conditions;
     this.#lanes = lanes;
     this.#conditions = conditions;
+    this.#signal = signal;
     this.#replays = lanes.map(
       ({ policy, cacheBytes, future }) =>
         new Replay({
@@ -154,7 +153,13 @@ export class LaneRunner implements AsyncDisposable {
   }
 
   async sample(sample: TraceSample): Promise<void> {
-    for (const replay of this.#replays) replay.sample(sample);
+    for (const replay of this.#replays) {
+      replay.sample(sample);
+      if (performance.now() - this.#turnStart < TURN_MS) continue;
+      await nextTurn();
+      this.#turnStart = performance.now();
+      this.#signal?.throwIfAborted();
+    }
   }
 
   async rows(): Promise<SimulationRow[]> {

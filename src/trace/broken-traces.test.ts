@@ -14,9 +14,12 @@ import {
 import os from "node:os";
 import path from "node:path";
 import { DuckDBInstance } from "@duckdb/node-api";
+import { asyncBufferFromFile, parquetReadObjects } from "hyparquet";
+import { parquetWriteFile } from "hyparquet-writer";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { schemaOf } from "./parquet/columns.ts";
 import { describeShape, everything, PLAIN_SHAPE, samplesOf, writeSamples } from "./random-traces.test-data.ts";
-import { partPath, type TableName } from "./tables.ts";
+import { partPath, routingColumns, type TableName, TOKEN_COLUMNS } from "./tables.ts";
 import type { TraceSample, WantedColumns } from "./trace.ts";
 import type { TraceErrorKind, TracePlace } from "./trace-error.ts";
 import { openTrace } from "./trace-reader.ts";
@@ -61,10 +64,11 @@ async function fails(kind: TraceErrorKind, place: TracePlace, message: RegExp, w
 /** Replaces a table's first part by a query over it (`old`). */
 async function rewrite(table: TableName, query: string, options = "") {
   const file = partPath(directory, table, 0);
-  renameSync(file, `${file}.old`);
+  const old = path.join(folder, "old.parquet");
+  renameSync(file, old);
   const instance = await DuckDBInstance.create(":memory:", { threads: "1" });
   const connection = await instance.connect();
-  await connection.run(`create view old as from '${file}.old'`);
+  await connection.run(`create view old as from '${old}'`);
   await connection.run(`copy (${query}) to '${file}' (format parquet${options})`);
   connection.closeSync();
   instance.closeSync();
@@ -75,8 +79,21 @@ const changed = (column: string, value: string) =>
   `select * replace ((case when sample = 1 and position = 3 and layer = 2 then ${value} else ${column} end) as ${column}) from old`;
 const HERE = { sample: 1, position: 3, layer: 2 };
 
-describe("parts that DuckDB wrote are read", () => {
-  test.each(["uncompressed", "snappy"])("%s", async (codec) => {
+describe("parts that others wrote are read:", () => {
+  test("hyparquet-writer, with pages of version 2", async () => {
+    for (const [table, columns] of [
+      ["routing", routingColumns(describeShape(shape).columns)],
+      ["tokens", TOKEN_COLUMNS],
+    ] as const) {
+      const filename = partPath(directory, table, 0);
+      const rows = await parquetReadObjects({ file: await asyncBufferFromFile(filename) });
+      const columnData = columns.map(({ name }) => ({ name, data: rows.map((row) => row[name]) }));
+      await parquetWriteFile({ filename, columnData, schema: schemaOf(columns), pageSize: 100 });
+    }
+    deepStrictEqual(await readAll(), samples);
+  });
+
+  test.each(["uncompressed", "snappy"])("DuckDB, %s", async (codec) => {
     await rewrite("routing", "from old", `, codec ${codec}, row_group_size 20`);
     await rewrite("tokens", "from old", `, codec ${codec}`);
     deepStrictEqual(await readAll(), samples);
@@ -117,7 +134,7 @@ describe("rows:", () => {
     await readAll({});
   });
   test("an infinite weight", async () => {
-    await query("routing", changed("weights", "[0.5, 'infinity']::float[]"));
+    await query("routing", changed("weights", "[0.5::float, 'infinity'::float]"));
     await fails("not-finite", HERE, /Infinity/);
   });
   test("weights for other experts than there are", async () => {
@@ -157,7 +174,7 @@ describe("rows:", () => {
     await fails("wrong-count", { sample: 3, position: 6, layer: 1 }, /2 of this sample are missing/);
   });
   test("rows behind the end", async () => {
-    await query("routing", "from old union all (select * replace (9 as sample) from old where sample = 0)");
+    await query("routing", "from old union all (select * replace (9::uinteger as sample) from old where sample = 0)");
     await fails("wrong-count", { sample: 9, position: 0 }, /after the last sample/);
   });
 
@@ -266,9 +283,9 @@ describe("files:", () => {
     truncateSync(part, bytes);
     await fails("truncated-part", { file: part }, /not copied or written to its end/);
   });
-  test("a folder in a part's place", async () => {
+  test("something else in a part's place", async () => {
     rmSync(part);
-    copyFileSync(directory + "/trace.json", part);
+    copyFileSync(`${directory}/trace.json`, part);
     await fails("truncated-part", { file: part }, /does not end as a Parquet file/);
   });
 });
@@ -337,7 +354,7 @@ describe("trace.json:", () => {
   });
   test("speaks of a model with fewer experts", async () => {
     put("model.experts", 9);
-    await fails("expert-range", {}, /is not one of 9/);
+    await fails("expert-range", {}, /is not one of 9/, {});
   });
   test("speaks of a model with other layers", async () => {
     put("model.moeBlocks", [0, 1]);

@@ -108,8 +108,8 @@ class HeaderLines {
 
   finish(line: number): RouteTraceHeader {
     const model = this.#model;
-    if (this.#isFirst || model === undefined)
-      throw bad(this.#path, line, `comes before the line "# model=... arch=...". ${EXPECTED}`);
+    if (this.#isFirst) throw bad(this.#path, line, `is no route_trace v1. ${EXPECTED}`);
+    if (model === undefined) throw bad(this.#path, line, `comes before the line "# model=... arch=...". ${EXPECTED}`);
     if (this.#expertBytes.length !== model.blocks)
       throw bad(
         this.#path,

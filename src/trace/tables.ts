@@ -57,13 +57,16 @@ export function identityMetadata({ trace, table, part }: PartIdentity): KeyValue
   ];
 }
 
-/** What does not fit in a part's metadata, in words; undefined when all does. */
+/**
+ * What does not fit in a part's metadata, in words; undefined when all does. Other programs that rewrite a part mostly lose
+ * what it says of itself; then only its rows can tell whether it belongs here.
+ */
 export function identityMismatch(
   metadata: readonly KeyValue[] | undefined,
   { trace, table, part }: PartIdentity,
 ): string | undefined {
   const value = (key: string) => metadata?.find((entry) => entry.key === key)?.value;
-  if (value(KEYS.trace) === undefined) return "does not say which trace it belongs to";
+  if (value(KEYS.trace) === undefined) return undefined;
   if (value(KEYS.trace) !== trace) return `belongs to another trace (${value(KEYS.trace)} instead of ${trace})`;
   if (value(KEYS.table) !== table) return `belongs to the table ${value(KEYS.table)}, not ${table}`;
   if (value(KEYS.part) !== String(part)) return `is part ${value(KEYS.part)} under the name of part ${part}`;

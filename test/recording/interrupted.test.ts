@@ -64,7 +64,9 @@ async function startCommand(
   let stderr = "";
   child.stderr.setEncoding("utf8").on("data", (text: string) => (stderr += text));
   // The first samples are in files.
-  await expect.poll(() => existsSync(join(directory, "trace.json")), { timeout: 20_000 }).toBe(true);
+  const isStarted = () => existsSync(join(directory, "trace.json")) || child.exitCode !== null;
+  await expect.poll(isStarted, { timeout: 20_000 }).toBe(true);
+  expect(stderr).not.toContain("rror");
   const [recorder] = childrenOf(child.pid!);
   return { child, recorder, stderr: () => stderr };
 }

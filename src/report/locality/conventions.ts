@@ -2,7 +2,7 @@
 import type { LocalityReport } from "../../locality/report-data.ts";
 import { html, type Markup } from "../markup.ts";
 import { countText } from "../number-text.ts";
-import { confidenceText, phaseText, tokensText } from "./subject.ts";
+import { cacheSamplesText, confidenceText, phaseText, tokensText } from "./subject.ts";
 
 export function conventions(report: LocalityReport): Markup {
   const { settings, recording, model, phases } = report;
@@ -28,15 +28,12 @@ export function conventions(report: LocalityReport): Markup {
     [
       "One cache for all layers",
       phases
-        .map(
-          ({ samples }) =>
-            `simulated on every ${samples.cacheSampleEvery === 1 ? "sample" : `${samples.cacheSampleEvery}th sample`}: ${countText(samples.cacheSamples)} samples, ${countText(samples.cacheTokens)} tokens`,
-        )
+        .map((phase) => `simulated on ${cacheSamplesText(phase)}, ${countText(phase.samples.cacheTokens)} tokens`)
         .join("; "),
     ],
     [
       "Intervals",
-      settings.bootstrapReplicas === 0
+      !phases.some(({ srp }) => srp.some(({ model }) => model?.interval))
         ? "none"
         : `${confidenceText(report)}s by the bootstrap over samples, ${countText(settings.bootstrapReplicas)} replicas: they tell how far another draw of the same texts would move a value, not how far other texts would`,
     ],

@@ -54,7 +54,7 @@ export function comparedCurve(panel: Panel, curve: ComparedCurve): DrawnChart {
   const labels: LineLabel[] = [
     ...endOf(ours, OURS, PALETTE.subject.light, true),
     ...(reference === undefined ? [] : endOf(reference.points, reference.name, PALETTE.muted.light, false)),
-    ...same.flatMap(({ row, points }) => endOf(points, row.name, PALETTE.picked.light, false)),
+    ...same.flatMap(({ row, points }) => endOf(points, shortName(row.name), PALETTE.picked.light, false)),
   ];
   return chart(panel, {
     heading: curve.heading,
@@ -83,6 +83,11 @@ export function comparedCurve(panel: Panel, curve: ComparedCurve): DrawnChart {
       lineLabels(labels),
     ],
   });
+}
+
+/** Fits beside a chart. */
+function shortName(name: string): string {
+  return name.replace(/ (enc|dec)oder$/, " $1.");
 }
 
 function line(points: readonly CurvePoint[], stroke: string, strokeWidth: number, title?: string): Plot.Markish {

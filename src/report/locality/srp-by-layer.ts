@@ -35,7 +35,7 @@ export function srpByLayerFigure(subject: Subject): Figure | undefined {
       colour: colour(segment),
       bold: segment === main,
     })),
-    { x: last, y: 100 * points.at(-1)!.srpIid, text: `memoryless, m = ${m}`, colour: PALETTE.muted.light },
+    { x: last, y: 100 * points.at(-1)!.srpIid, text: "memoryless", colour: PALETTE.muted.light },
     { x: last, y: 100 * lowest, text: "always all", colour: PALETTE.muted.light },
   ];
   const top = percentCeiling(Math.max(...segments.flatMap(({ layers }) => layers.map(({ srp }) => srp)), 0.2));
@@ -46,7 +46,7 @@ export function srpByLayerFigure(subject: Subject): Figure | undefined {
     title: "Consistency by layer",
     description: `Line chart of SRP by MoE block. At m = ${m} it runs from ${percentText(weakest.srp)} in block ${weakest.block} to ${percentText(strongest.srp)} in block ${strongest.block}.`,
     caption:
-      `SRP of each MoE layer for segments of m tokens; 100 % means that the experts never change inside a segment. The dashed line is a memoryless router with the same use of each expert: only what lies above it helps a cache. "Always all" is the least that SRP can be.${main.layers.some(({ interval }) => interval !== null) ? ` The band is the ${confidenceText(subject.report)} at m = ${m}.` : ""} ${blocks.length > 1 ? `Block ${strongest.block} is the steadiest (${percentText(strongest.srp)}), block ${weakest.block} the least steady (${percentText(weakest.srp)}).` : ""}`.trim(),
+      `SRP of each MoE layer for segments of m tokens; 100 % means that the experts never change inside a segment. The dashed line is a memoryless router with the same use of each expert at m = ${m}: only what lies above it helps a cache. "Always all" is the least that SRP can be.${main.layers.some(({ interval }) => interval !== null) ? ` The band is the ${confidenceText(subject.report)} at m = ${m}.` : ""} ${blocks.length > 1 ? `Block ${strongest.block} is the steadiest (${percentText(strongest.srp)}), block ${weakest.block} the least steady (${percentText(weakest.srp)}).` : ""}`.trim(),
     source: routingSource(subject),
     charts: [
       (panel) =>

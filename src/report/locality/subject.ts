@@ -47,12 +47,17 @@ export function layerCacheSource(subject: Subject): string {
   return `${routingSource(subject)}; convention ${subject.report.settings.convention}`;
 }
 
-/** The line at the foot of a figure of caches for all layers, which are simulated on some of the samples. */
+/** The line at the foot of a figure of caches for all layers, which may be simulated on some of the samples only. */
 export function modelCacheSource(subject: Subject): string {
-  const { cacheSampleEvery, cacheSamples } = subject.phase.samples;
-  const some =
-    cacheSampleEvery > 1 ? `; caches on every ${ordinal(cacheSampleEvery)} sample (${countText(cacheSamples)})` : "";
+  const some = subject.phase.samples.cacheSampleEvery > 1 ? `; caches on ${cacheSamplesText(subject.phase)}` : "";
   return `${layerCacheSource(subject)}${some}`;
+}
+
+/** "every 4th sample (112)": those on which caches for all layers are simulated. */
+export function cacheSamplesText({ samples }: PhaseReport): string {
+  if (samples.cacheSampleEvery === 0) return "no sample";
+  const every = samples.cacheSampleEvery === 1 ? "every sample" : `every ${ordinal(samples.cacheSampleEvery)} sample`;
+  return `${every} (${countText(samples.cacheSamples)})`;
 }
 
 export function phaseText({ phase }: PhaseReport): string {

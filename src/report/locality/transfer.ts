@@ -24,7 +24,9 @@ export function transferFigure(subject: Subject): Figure | undefined {
   if (names.length < 2) return undefined;
   const kinds = [
     { heading: "Activation rates", said: "activation rates", values: activationTransfer },
-    { heading: `SRP of experts, m = ${main?.segmentLength}`, said: "SRP", values: srpTransfer },
+    ...(main === undefined
+      ? []
+      : [{ heading: `SRP of experts, m = ${main.segmentLength}`, said: "SRP", values: srpTransfer }]),
   ].filter(({ values }) => values.some((row) => row.some((value) => value !== null)));
   if (kinds.length === 0) return undefined;
   const said = kinds.map(({ said, values }) => `${said} ${rangeText(names, values)}`).join("; ");
@@ -56,7 +58,7 @@ function rangeText(names: readonly string[], values: Transfer): string {
     .flatMap((a, i) => names.slice(i + 1).map((b, j) => ({ pair: `${a} and ${b}`, value: values[i][i + 1 + j] })))
     .filter((pair): pair is { pair: string; value: number } => pair.value !== null)
     .sort((a, b) => a.value - b.value);
-  if (pairs.length === 0) return "undefined";
+  if (pairs.length === 0) return "not defined";
   const [least, most] = [pairs[0], pairs.at(-1)!];
   return pairs.length === 1
     ? ratioText(least.value)
@@ -65,6 +67,7 @@ function rangeText(names: readonly string[], values: Transfer): string {
 
 /** ".62": no room for the 0. */
 function cellText(value: number): string {
+  if (value >= 0.995) return "1";
   return ratioText(value).replace(/^(−?)0\./, "$1.");
 }
 

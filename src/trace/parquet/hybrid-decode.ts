@@ -35,6 +35,7 @@ export function decodeHybrid(bytes: Uint8Array, bitWidth: number, out: NumberArr
       if (offset + valueBytes > bytes.length) throw new MalformedError("ends within a run");
       let value = 0;
       for (let i = 0; i < valueBytes; i++) value += bytes[offset + i] * 2 ** (8 * i);
+      if (value >= 2 ** bitWidth) throw new MalformedError(`${value} in ${bitWidth} bits`);
       out.fill(value, at, at + length);
       offset += valueBytes;
       at += length;

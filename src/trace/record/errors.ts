@@ -2,6 +2,7 @@
 
 export type RecordingInputKind =
   | "no-text"
+  | "unreadable-text"
   | "empty-text"
   | "short-text"
   | "not-utf8"

@@ -15,7 +15,7 @@ import { traceJsonPath } from "../trace-json.ts";
 import { RecordingInputError } from "./errors.ts";
 import type { RecorderMessage } from "./recorder-process.ts";
 import type { RecordingJob, RecordingProgress, RecordingSummary } from "./recording-job.ts";
-import type { TextFile } from "./text-samples.ts";
+import { checkTextFile, type TextFile } from "./text-samples.ts";
 
 export interface RecordTraceOptions {
   /** GGUF file of a MoE model, any shard of a split one. */
@@ -94,7 +94,7 @@ const KEPT_STDERR = 4000;
 export async function recordTrace(options: RecordTraceOptions): Promise<RecordingSummary> {
   options.signal?.throwIfAborted();
   const job = recordingJob(options);
-  for (const { path } of job.texts) fs.closeSync(fs.openSync(path, "r"));
+  for (const text of job.texts) checkTextFile(text);
   const existing = traceJsonPath(job.directory);
   if (!job.resume && fs.existsSync(existing))
     throw new TraceError(

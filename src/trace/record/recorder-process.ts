@@ -21,29 +21,39 @@ if (process.platform === "linux") dieWithParent();
 const abortAddress = process.platform === "linux" ? mapShared(ABORT_DESCRIPTOR, PAGE_BYTES) : undefined;
 
 let toldAt = 0;
+/** Progress that was not told yet. */
+let untold: RecorderMessage | undefined;
 
 function send(message: RecorderMessage): void {
   process.send?.(message);
 }
 
 /** Progress, now and then. */
-function tell(message: RecorderMessage, isLast: boolean): void {
+function tell(message: RecorderMessage): void {
+  untold = message;
   const now = performance.now();
-  if (now - toldAt < PROGRESS_INTERVAL_MS && !isLast) return;
+  if (now - toldAt < PROGRESS_INTERVAL_MS) return;
   toldAt = now;
-  send(message);
+  tellRest();
+}
+
+function tellRest(): void {
+  if (untold !== undefined) send(untold);
+  untold = undefined;
 }
 
 async function record(job: RecordingJob): Promise<void> {
   try {
     const summary = await runRecording(job, {
       abortAddress,
-      onLoad: (bytesRead, bytesTotal) => tell({ type: "loading", bytesRead, bytesTotal }, bytesRead === bytesTotal),
-      onProgress: (progress) =>
-        tell({ type: "recording", progress }, progress.samples === progress.plannedSamples),
+      onLoad: (bytesRead, bytesTotal) => tell({ type: "loading", bytesRead, bytesTotal }),
+      onProgress: (progress) => tell({ type: "recording", progress }),
     });
+    tellRest();
     send({ type: "done", summary });
   } catch (error) {
+    // How much was recorded is told even when nothing more will be.
+    tellRest();
     send({ type: "failed", error: toPortable(error) });
   }
   process.disconnect();

@@ -7,17 +7,16 @@ import { existsSync } from "node:fs";
 import { openSession } from "../../engine/open-session.ts";
 import { processMemory } from "../../engine/process-memory.ts";
 import type { Session } from "../../engine/session.ts";
-import { openGguf, readMoeLayout } from "../../gguf/index.ts";
 import { policyByName } from "../../policy/index.ts";
-import type { TraceDescription } from "../trace.ts";
 import { readTraceJson, traceJsonPath } from "../trace-json.ts";
 import { createTrace, resumeTrace, type TraceWriter } from "../trace-writer.ts";
 import { describeRecording, planNote } from "./describe-recording.ts";
 import { RecordingInputError } from "./errors.ts";
 import type { RecordingJob, RecordingProgress, RecordingSummary } from "./recording-job.ts";
-import { type PlannedSample, planRecording, type RecordingPlan, recordedLength } from "./recording-plan.ts";
+import { type PlannedSample, planRecording, type RecordingPlan } from "./recording-plan.ts";
 import { RoutingBuffer, type RoutingBufferOptions, routingBufferBytes } from "./routing-buffer.ts";
 import { type RecordedPiece, SampleRecorder } from "./sample-recorder.ts";
+import { scoringText } from "./traced-model.ts";
 
 const DEFAULT_MICRO_BATCH = 512;
 /** Each sequence has a cache of 256 cells at least, which short samples leave mostly empty. */
@@ -40,56 +39,71 @@ export interface RecordingEvents {
  *   `Session.decode` throw
  */
 export async function runRecording(job: RecordingJob, events: RecordingEvents = {}): Promise<RecordingSummary> {
-  const length = recordedLength(job);
-  const shape = bufferShape(job, length);
+  // What is wrong with texts, settings or an earlier trace is said before many gigabytes of weights are read.
+  const plan = planRecording(job);
+  const canResume = job.resume && existsSync(traceJsonPath(job.directory));
+  await using earlier = canResume ? await resume(plan) : undefined;
+  const shape = bufferShape(plan);
   const buffer = new RoutingBuffer(shape);
-  using session = openForRecording(job, events, { buffer, shape, length });
-  const plan = planRecording(job, session.model.vocabulary);
-  const describe = (): TraceDescription => {
-    const { scoring } = buffer;
-    return describeRecording({ job, plan, session, length, scoring, hiddenWidth: shape.hiddenWidth ?? 0 });
-  };
-  const earlier =
-    job.resume && existsSync(traceJsonPath(job.directory)) ? await resume(job, plan, describe) : undefined;
-  await using recording = new Recording({ job, plan, session, buffer, describe, events, earlier });
+  using session = openForRecording(plan, events, shape, buffer);
+  await using recording = new Recording({ plan, session, buffer, events, earlier });
   return await recording.run();
 }
 
+/** Opens the trace that an interrupted recording left. @throws RecordingInputError `other-recording`, TraceError */
+async function resume(plan: RecordingPlan): Promise<TraceWriter> {
+  const { directory } = plan.job;
+  const { description } = await readTraceJson(directory);
+  // How the routers score is seen only when something is computed; the model's hash vouches for it.
+  const now = describeRecording(plan, description.model.scoring, undefined);
+  if (now.model.hash === description.model.hash && !description.recording.notes.includes(planNote(plan)))
+    throw new RecordingInputError(
+      "other-recording",
+      `${directory} was recorded from other texts or with other settings. ` +
+        "Give the same ones to go on with it, or another directory.",
+    );
+  return await resumeTrace(directory, now, { plannedSamples: plan.samples.length });
+}
+
 /** Rows for the routing of one micro-batch. */
-function bufferShape(job: RecordingJob, length: number): RoutingBufferOptions {
-  const layout = readMoeLayout(openGguf(job.model));
+function bufferShape(plan: RecordingPlan): RoutingBufferOptions {
+  const { job, layout, length } = plan;
   return {
     layers: layout.moeLayers.length,
     experts: layout.expertsPerLayer,
     expertsUsed: layout.expertsUsed,
-    rows: Math.min(job.engine.microBatchTokens ?? DEFAULT_MICRO_BATCH, sequences(job, length) * length),
+    rows: Math.min(microBatchOf(job), sequences(plan) * length),
     probs: job.probs,
     hiddenWidth: job.hidden ? layout.hiddenSize : 0,
   };
 }
 
 /** Given samples go side by side while they fit; what is generated goes alone, as it would for whoever reads it. */
-function sequences({ generate, engine, samples, texts }: RecordingJob, length: number): number {
-  if (generate !== undefined) return 1;
-  const fitting = Math.floor((engine.microBatchTokens ?? DEFAULT_MICRO_BATCH) / length);
-  return Math.max(1, Math.min(fitting, MOST_SIDE_BY_SIDE, (samples ?? Number.POSITIVE_INFINITY) * texts.length));
+function sequences({ job, length, samples }: RecordingPlan): number {
+  if (job.generate !== undefined) return 1;
+  return Math.max(1, Math.min(Math.floor(microBatchOf(job) / length), MOST_SIDE_BY_SIDE, samples.length));
+}
+
+function microBatchOf({ engine }: RecordingJob): number {
+  return engine.microBatchTokens ?? DEFAULT_MICRO_BATCH;
 }
 
 function openForRecording(
-  job: RecordingJob,
+  plan: RecordingPlan,
   events: RecordingEvents,
-  use: { readonly buffer: RoutingBuffer; readonly shape: RoutingBufferOptions; readonly length: number },
+  shape: RoutingBufferOptions,
+  buffer: RoutingBuffer,
 ): Session {
-  const { engine } = job;
-  return openSession(job.model, {
+  const { engine, model } = plan.job;
+  return openSession(model, {
     memory: engine.memory,
     policy: policyByName(engine.policy),
-    contextSize: use.length,
-    maxSequences: sequences(job, use.length),
-    microBatchTokens: use.shape.rows,
-    maxOutputs: use.shape.rows,
-    onRouted: use.buffer.tap,
-    reservedBytes: engine.reservedBytes + routingBufferBytes(use.shape) + WRITER_BYTES,
+    contextSize: plan.length,
+    maxSequences: sequences(plan),
+    microBatchTokens: shape.rows,
+    maxOutputs: shape.rows,
+    onRouted: buffer.tap,
+    reservedBytes: engine.reservedBytes + routingBufferBytes(shape) + WRITER_BYTES,
     verbose: engine.verbose,
     ...(engine.threads === undefined ? {} : { threads: engine.threads }),
     ...(engine.backend === undefined ? {} : { backend: engine.backend }),
@@ -99,27 +113,10 @@ function openForRecording(
   });
 }
 
-/** Opens the trace that an interrupted recording left. @throws RecordingInputError `other-recording`, TraceError */
-async function resume(job: RecordingJob, plan: RecordingPlan, describe: () => TraceDescription): Promise<TraceWriter> {
-  const { description } = await readTraceJson(job.directory);
-  const now = describe();
-  // Nothing has been computed yet, so how the routers score is not known again; the model's hash vouches for it.
-  const model = { ...now.model, scoring: description.model.scoring };
-  if (model.hash === description.model.hash && !description.recording.notes.includes(planNote(plan)))
-    throw new RecordingInputError(
-      "other-recording",
-      `${job.directory} was recorded from other texts or with other settings. ` +
-        "Give the same ones to go on with it, or another directory.",
-    );
-  return await resumeTrace(job.directory, { ...now, model }, { plannedSamples: plan.samples.length });
-}
-
 interface RecordingParts {
-  readonly job: RecordingJob;
   readonly plan: RecordingPlan;
   readonly session: Session;
   readonly buffer: RoutingBuffer;
-  readonly describe: () => TraceDescription;
   readonly events: RecordingEvents;
   readonly earlier: TraceWriter | undefined;
 }
@@ -147,7 +144,7 @@ class Recording implements AsyncDisposable {
   }
 
   async run(): Promise<RecordingSummary> {
-    const { job, plan, session } = this.#parts;
+    const { plan, session } = this.#parts;
     const start = performance.now();
     for (let next = this.#firstSample; next < plan.samples.length; ) {
       const group = this.#group(next);
@@ -158,7 +155,7 @@ class Recording implements AsyncDisposable {
     if (writer === undefined) throw new Error("A recording without samples");
     await writer.finish();
     return {
-      directory: job.directory,
+      directory: plan.job.directory,
       samples: writer.samples,
       tokens: writer.tokens,
       tokensNow: writer.tokens - this.#firstToken,
@@ -180,8 +177,8 @@ class Recording implements AsyncDisposable {
 
   /** The samples from `next` on that are computed together. */
   #group(next: number): readonly PlannedSample[] {
-    const { samples } = this.#parts.plan;
-    if (this.#parts.job.generate !== undefined) return samples.slice(next, next + 1);
+    const { samples, job } = this.#parts.plan;
+    if (job.generate !== undefined) return samples.slice(next, next + 1);
     return samples.slice(next, next + this.#recorder.sideBySide(samples[next].length));
   }
 
@@ -196,7 +193,7 @@ class Recording implements AsyncDisposable {
   }
 
   #pieces(group: readonly PlannedSample[]): Generator<RecordedPiece> {
-    const { generate } = this.#parts.job;
+    const { generate } = this.#parts.plan.job;
     if (generate === undefined) return this.#recorder.forced(group.map((sample) => sample.tokens()));
     const { tokens, ignoreEndOfGeneration, seed, ...sampling } = generate;
     return this.#recorder.generated(group[0].tokens(), {
@@ -207,10 +204,8 @@ class Recording implements AsyncDisposable {
   }
 
   async #write(piece: RecordedPiece, domain: string): Promise<void> {
-    // Not before something was computed, because the trace tells how the routers score.
-    const writer = (this.#writer ??= await createTrace(this.#parts.job.directory, this.#parts.describe(), {
-      plannedSamples: this.#parts.plan.samples.length,
-    }));
+    this.#writer ??= await this.#create();
+    const writer = this.#writer;
     if (this.#openTokens === 0) writer.beginSample(domain);
     await writer.append(piece);
     this.#openTokens += piece.length;
@@ -222,6 +217,16 @@ class Recording implements AsyncDisposable {
     if (!piece.last) return;
     await writer.endSample();
     this.#openTokens = 0;
+  }
+
+  /** Not before something was computed, because the trace tells how the routers score. */
+  #create(): Promise<TraceWriter> {
+    const { plan, session, buffer } = this.#parts;
+    const { model, directory } = plan.job;
+    const { resident, microBatchTokens } = session;
+    const scoring = buffer.scoring === undefined ? null : scoringText(model, buffer.scoring);
+    const run = { resident, microBatchTokens, expertBudgetBytes: session.plan.expertBudgetBytes };
+    return createTrace(directory, describeRecording(plan, scoring, run), { plannedSamples: plan.samples.length });
   }
 
   #tell(): void {

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { DEMO_MODEL, loadDemoModel } from "../../llama/demo-model.test-data.ts";
-import { domainOf, sampleText } from "./text-samples.ts";
+import { checkTextFile, domainOf, sampleText } from "./text-samples.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "text-samples-"));
 const model = loadDemoModel();
@@ -87,8 +87,13 @@ describe("texts that have no samples", () => {
     );
   });
 
-  test("missing", () => {
-    expect(() => sampleText({ path: join(folder, "nothing") }, vocabulary, cut)).toThrow("ENOENT");
+  test("missing, or a folder", () => {
+    for (const path of [join(folder, "nothing"), folder]) {
+      const unreadable = expect.objectContaining({ kind: "unreadable-text", message: expect.stringContaining(path) });
+      expect(() => sampleText({ path }, vocabulary, cut)).toThrow(unreadable);
+      expect(() => checkTextFile({ path })).toThrow(unreadable);
+    }
+    checkTextFile({ path: PROSE });
   });
 });
 

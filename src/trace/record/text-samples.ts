@@ -41,11 +41,16 @@ export interface SampledText {
 /** Read and tokenised at once; a text that is not longer is one piece, and its tokens are those of the whole. */
 const PIECE_BYTES = 2 ** 20;
 
+/** For whoever wants to know before a model is opened. @throws RecordingInputError `unreadable-text` */
+export function checkTextFile({ path: file }: TextFile): void {
+  for (const _ of filePieces(file)) break;
+}
+
 export function domainOf(file: TextFile): string {
   return file.domain ?? path.parse(file.path).name;
 }
 
-/** @throws RecordingInputError `empty-text`, `short-text`, `not-utf8`; errors of the file system */
+/** @throws RecordingInputError `unreadable-text`, `empty-text`, `short-text`, `not-utf8` */
 export function sampleText(file: TextFile, vocabulary: Vocabulary, options: CutOptions): SampledText {
   const { stride, length, bos } = options;
   const extra = bos === undefined ? 0 : 1;
@@ -106,25 +111,41 @@ function joined(pieces: readonly Int32Array[], count: number): Int32Array {
 
 /** The text in pieces that end with a line, where there are line ends: a token hardly ever goes across one. */
 function* textPieces(file: string): Generator<string> {
-  const descriptor = fs.openSync(file, "r");
+  const decoder = new TextDecoder("utf-8", { fatal: true });
+  let text = "";
+  for (const bytes of filePieces(file)) {
+    text += decode(decoder, bytes, file);
+    const end = text.lastIndexOf("\n") + 1;
+    // A piece is given away only when more than a piece has come, so that a text of one piece stays whole.
+    if (text.length <= PIECE_BYTES) continue;
+    const cut = end > 0 ? end : characterStart(text, text.length - 1);
+    yield text.slice(0, cut);
+    text = text.slice(cut);
+  }
+  text += decode(decoder, undefined, file);
+  if (text !== "") yield text;
+}
+
+/** A piece is overwritten by the next one. */
+function* filePieces(file: string): Generator<Uint8Array> {
+  const descriptor = reading(file, () => fs.openSync(file, "r"));
   try {
-    const decoder = new TextDecoder("utf-8", { fatal: true });
     const bytes = Buffer.alloc(PIECE_BYTES);
-    let text = "";
     for (;;) {
-      const read = fs.readSync(descriptor, bytes, 0, PIECE_BYTES, null);
-      text += decode(decoder, bytes.subarray(0, read), read > 0, file);
-      if (read === 0) break;
-      const end = text.lastIndexOf("\n") + 1;
-      // A piece is given away only when more than a piece has come, so that a text of one piece stays whole.
-      if (text.length <= PIECE_BYTES) continue;
-      const cut = end > 0 ? end : characterStart(text, text.length - 1);
-      yield text.slice(0, cut);
-      text = text.slice(cut);
+      const read = reading(file, () => fs.readSync(descriptor, bytes, 0, PIECE_BYTES, null));
+      if (read === 0) return;
+      yield bytes.subarray(0, read);
     }
-    if (text !== "") yield text;
   } finally {
     fs.closeSync(descriptor);
+  }
+}
+
+function reading<T>(file: string, read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    throw new RecordingInputError("unreadable-text", `The text ${file} cannot be read: ${(error as Error).message}.`);
   }
 }
 
@@ -134,9 +155,10 @@ function characterStart(text: string, index: number): number {
   return unit >= 0xdc00 && unit < 0xe000 ? index - 1 : index;
 }
 
-function decode(decoder: InstanceType<typeof TextDecoder>, bytes: Buffer, stream: boolean, file: string): string {
+/** Without bytes: the end of the text. */
+function decode(decoder: InstanceType<typeof TextDecoder>, bytes: Uint8Array | undefined, file: string): string {
   try {
-    return decoder.decode(bytes, { stream });
+    return decoder.decode(bytes, { stream: bytes !== undefined });
   } catch {
     throw new RecordingInputError("not-utf8", `${file} is not UTF-8 text. Convert it, or give another file.`);
   }

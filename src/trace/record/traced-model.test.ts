@@ -6,13 +6,13 @@ import { afterAll, expect, test } from "vitest";
 import { makeTinyModel, tinyModel } from "../../../test/tiny-models/index.ts";
 import { openGguf, splitGguf } from "../../gguf/index.ts";
 import { DEMO_MODEL } from "../../llama/demo-model.test-data.ts";
-import { routerTypes, tracedModel } from "./traced-model.ts";
+import { routerTypes, scoringText, tracedModel } from "./traced-model.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "traced-model-"));
 afterAll(() => rmSync(folder, { recursive: true }));
 
 test("a model is described by its header", () => {
-  const model = tracedModel(DEMO_MODEL, "softmax");
+  const model = tracedModel(DEMO_MODEL);
   expect(model).toMatchObject({
     name: "demo-moe",
     architecture: "qwen3moe",
@@ -22,7 +22,6 @@ test("a model is described by its header", () => {
     expertsUsed: 4,
     sharedExperts: 0,
     expertBytes: Array(8).fill(104_448),
-    scoring: "softmax",
   });
   const { shards } = openGguf(DEMO_MODEL);
   const header = readFileSync(DEMO_MODEL).subarray(0, shards[0].dataOffset);
@@ -35,19 +34,20 @@ test("the tokenizer's hash is the tokens' alone, the model's that of every shard
   const gptOss = await makeTinyModel(folder, tinyModel("gpt-oss"));
   const shards = await splitGguf(mixtral, join(folder, "split"), { maxTensorsPerShard: 20 });
   expect(shards.length).toBeGreaterThan(1);
-  const [one, other, split] = [mixtral, gptOss, shards[1]].map((file) => tracedModel(file, undefined));
+  const [one, other, split] = [mixtral, gptOss, shards[1]].map((file) => tracedModel(file));
   // All tiny models have one vocabulary, at different places of their files.
   expect(new Set([one.tokenizerHash, other.tokenizerHash, split.tokenizerHash]).size).toBe(1);
-  expect(one.tokenizerHash).not.toBe(tracedModel(DEMO_MODEL, undefined).tokenizerHash);
+  expect(one.tokenizerHash).not.toBe(tracedModel(DEMO_MODEL).tokenizerHash);
   expect(new Set([one.hash, other.hash, split.hash]).size).toBe(3);
-  expect(split.hash).toBe(tracedModel(shards[0], undefined).hash);
-  expect(one.scoring).toBeNull();
+  expect(split.hash).toBe(tracedModel(shards[0]).hash);
 });
 
 test("layers without experts and shared experts are told apart", async () => {
-  const model = tracedModel(await makeTinyModel(folder, tinyModel("deepseek2")), "sigmoid");
+  const file = await makeTinyModel(folder, tinyModel("deepseek2"));
+  const model = tracedModel(file);
   expect(model.moeBlocks[0]).toBe(1);
   expect(model.blocks).toBeGreaterThan(model.moeBlocks.length);
   expect(model.sharedExperts).toBe(1);
-  expect(model.scoring).toBe("sigmoid, bias, 4 groups");
+  expect(scoringText(file, "sigmoid")).toBe("sigmoid, bias, 4 groups");
+  expect(scoringText(DEMO_MODEL, "logits")).toBe("softmax of the chosen");
 });

@@ -9,11 +9,8 @@ import type { TracedModel } from "../trace.ts";
 const CHUNK_BYTES = 2 ** 20;
 const TOKENS_KEY = "tokenizer.ggml.tokens";
 
-/**
- * @param scoring what the graph was seen to do; undefined when its routers could not be looked into
- * @throws GgufError, UnsupportedModelError
- */
-export function tracedModel(file: string, scoring: Scoring | undefined): TracedModel {
+/** All but the scoring, which only the graph tells. @throws GgufError, UnsupportedModelError */
+export function tracedModel(file: string): Omit<TracedModel, "scoring"> {
   const gguf = openGguf(file);
   const layout = readMoeLayout(gguf);
   const { metadata } = gguf;
@@ -29,7 +26,6 @@ export function tracedModel(file: string, scoring: Scoring | undefined): TracedM
     sharedExperts: sharedExperts(gguf, layout.architecture),
     expertBytes: layout.moeLayers.map(({ expertBytes }) => expertBytes),
     denseBytes: layout.denseBytes,
-    scoring: scoring === undefined ? null : scoringText(gguf, layout.architecture, scoring),
   };
 }
 
@@ -78,7 +74,13 @@ function sharedExperts({ metadata, tensors }: GgufFile, architecture: string): n
   return metadata.optionalNumber(`${architecture}.expert_shared_count`) || 1;
 }
 
-function scoringText({ metadata, tensors }: GgufFile, architecture: string, scoring: Scoring): string {
+/**
+ * Such as "softmax" or "sigmoid, bias, 8 groups".
+ * @param scoring what the graph was seen to do
+ */
+export function scoringText(file: string, scoring: Scoring): string {
+  const { metadata, tensors } = openGguf(file);
+  const architecture = metadata.string("general.architecture");
   const groups = metadata.optionalNumber(`${architecture}.expert_group_count`) ?? 0;
   return [
     scoring === "logits" ? "softmax of the chosen" : scoring,

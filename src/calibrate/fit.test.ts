@@ -1,0 +1,109 @@
+/** Passes made up from known costs give those costs back. */
+import { describe, expect, test } from "vitest";
+import { randomNumbers } from "../cache/replay.test-data.ts";
+import type { ModelShape } from "../cache/shape.ts";
+import { computeMsOf } from "../simulate/compute-model.ts";
+import { fitCompute, fitEngine, spreadOf, trimmedMean } from "./fit.ts";
+import type { PassTimes } from "./stream-stopwatch.ts";
+
+const shape: ModelShape = { layers: 4, experts: 16, expertsUsed: 2, expertBytes: [1, 1, 1, 1] };
+const STOP_MS = 0.05;
+const ATTENTION = { ms: 0.6, msPerToken: 0.2 };
+const OUTSIDE_MS = 1.5;
+/** Of each expert: once, and for every token that uses it. */
+const PRODUCTS = [
+  { msPerExpert: 0.4, msPerUse: 0.1 },
+  { msPerExpert: 0.3, msPerUse: 0.2 },
+  { msPerExpert: 0.5, msPerUse: 0.1 },
+];
+
+function pass(tokens: number, distinct: number, everyProduct: boolean, factor = 1): PassTimes {
+  const uses = tokens * shape.expertsUsed;
+  const product = PRODUCTS.map(({ msPerExpert, msPerUse }) => factor * (distinct * msPerExpert + uses * msPerUse));
+  const attention = factor * (ATTENTION.ms + tokens * ATTENTION.msPerToken);
+  const before = Float64Array.from({ length: 4 }, (_, layer) => attention + STOP_MS + (layer === 0 ? 1 : 0));
+  const stops = everyProduct ? 4 * 4 : 4;
+  const computeMs = 4 * (attention + product.reduce((a, b) => a + b)) + OUTSIDE_MS + stops * STOP_MS;
+  return {
+    ...{ tokens, stops, computeMs, wallMs: computeMs, managementMs: 0 },
+    beforeRouterMs: before,
+    productMs: Float64Array.from({ length: 12 }, (_, i) => product[i % 3] + STOP_MS),
+    afterMs: OUTSIDE_MS - 1 + STOP_MS,
+    distinct: new Int32Array(4).fill(distinct),
+  };
+}
+
+const decode = Array.from({ length: 11 }, () => pass(1, 2, true));
+const running = Array.from({ length: 11 }, () => pass(1, 2, false));
+const msPerToken = running[0].computeMs - 4 * STOP_MS;
+
+describe("computing", () => {
+  const samples = { shape, stages: 3, decode, graphStopMs: STOP_MS, msPerToken };
+
+  test("is found in its pieces, for one token and for prompts", () => {
+    const model = fitCompute({ ...samples, prompts: [pass(32, 15, true), pass(32, 16, true)] });
+    expect(computeMsOf(model, shape, 1)).toBeCloseTo(msPerToken, 9);
+    for (const { beforeRouter, products } of model.layers) {
+      expect(beforeRouter.ms).toBeCloseTo(ATTENTION.ms, 6);
+      expect(beforeRouter.msPerToken).toBeCloseTo(ATTENTION.msPerToken, 6);
+      // One share of all products together, and the sum of each.
+      for (const [i, { msPerExpert, msPerUse }] of products.entries())
+        expect(msPerExpert + msPerUse).toBeCloseTo(PRODUCTS[i].msPerExpert + PRODUCTS[i].msPerUse, 6);
+      const once = products.reduce((sum, product) => sum + product.msPerExpert, 0);
+      expect(once).toBeCloseTo(1.2, 6);
+    }
+    expect(model.outside.ms).toBeCloseTo(OUTSIDE_MS, 6);
+  });
+
+  test("of single tokens is exact without prompts", () => {
+    const model = fitCompute({ ...samples, prompts: [] });
+    expect(computeMsOf(model, shape, 1)).toBeCloseTo(msPerToken, 9);
+  });
+
+  test("is not led astray by a few steps in which something else ran", () => {
+    const disturbed = decode.map((step, i) => (i % 5 === 0 ? pass(1, 2, true, 6) : step));
+    const model = fitCompute({ ...samples, decode: disturbed, prompts: [] });
+    const { beforeRouter, products } = model.layers[2];
+    expect(beforeRouter.ms + beforeRouter.msPerToken).toBeCloseTo(0.8, 6);
+    expect(2 * (products[0].msPerExpert + products[0].msPerUse)).toBeCloseTo(1, 6);
+  });
+});
+
+describe("the engine's part", () => {
+  test("is found from steps that stop more often, and from steps that read more", () => {
+    const random = randomNumbers(7);
+    const reads = Array.from({ length: 40 }, () => {
+      const requests = Math.floor(100 * random());
+      return { requests, managementMs: 0.4 + 0.03 * requests };
+    });
+    const { graphStopMs, cost } = fitEngine({ stopping: decode, running, reads });
+    expect(graphStopMs).toBeCloseTo(STOP_MS, 9);
+    expect(cost.msPerRequest).toBeCloseTo(0.03, 9);
+    // 0.4 ms of four stops.
+    expect(cost.msPerStop).toBeCloseTo(STOP_MS + 0.1, 9);
+  });
+
+  test("is never negative, and a stop never longer than a piece that has one in it", () => {
+    const slower = running.map((step) => ({ ...step, computeMs: step.computeMs + 50 }));
+    const reads = [0, 1, 2].map((requests) => ({ requests, managementMs: 3 - requests }));
+    const odd = fitEngine({ stopping: decode, running: slower, reads });
+    expect(odd.graphStopMs).toBe(0);
+    expect(odd.cost.msPerRequest).toBe(0);
+    const faster = running.map((step) => ({ ...step, computeMs: step.computeMs - 9 }));
+    expect(fitEngine({ stopping: decode, running: faster, reads }).graphStopMs).toBeLessThanOrEqual(1.2);
+  });
+
+  test("is there without any read", () => {
+    const reads = [{ requests: 0, managementMs: 0.4 }];
+    expect(fitEngine({ stopping: decode, running, reads }).cost).toEqual({
+      msPerStop: expect.closeTo(STOP_MS + 0.1, 9),
+      msPerRequest: 0,
+    });
+  });
+});
+
+test("spread and mean", () => {
+  expect(spreadOf([10, 10, 10, 10])).toBe(0);
+  expect(spreadOf([8, 10, 10, 12, 100])).toBeCloseTo(0.2);
+  expect(trimmedMean([1, 2, 3, 4, 5, 6, 7, 8, 9, 1000])).toBe(5.5);
+});

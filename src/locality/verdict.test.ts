@@ -1,0 +1,67 @@
+import { expect, test } from "vitest";
+import { analyzeLocality } from "./analysis.ts";
+import { chooseExperts, madeTrace, randomNumbers } from "./traces.test-data.ts";
+import { kneeSize } from "./verdict.ts";
+
+test("the knee is where the curve is farthest above chance", () => {
+  expect(kneeSize([0.3, 0.6, 0.7, 0.75, 1], 5)).toBe(2);
+  // By chance throughout: no size is better than another.
+  expect(kneeSize([0.25, 0.5, 0.75, 1], 4)).toBe(1);
+});
+
+/** Of every sample a tenth of the tokens goes anywhere, the others to the same few experts. */
+function steadyTrace(steady: number, experts = 16) {
+  const random = randomNumbers(12);
+  return madeTrace({
+    layers: 2,
+    experts,
+    expertsUsed: 2,
+    samples: Array.from({ length: 24 }, (_, sample) => ({
+      domain: ["a", "b"][sample % 2],
+      length: 128,
+      route: () => (random() < steady ? [sample % experts, (sample + 3) % experts] : chooseExperts(experts, 2, random)),
+    })),
+    expertBytes: [2 ** 20, 2 ** 20],
+  });
+}
+
+test("a steady router suits offloading well, and the sentences say how large the cache should be", async () => {
+  const { phases, settings } = await analyzeLocality(steadyTrace(0.9));
+  const { verdict, samples } = phases[0];
+  expect(verdict.suits).toBe("well");
+  expect(verdict.headline).toMatch(/^made suits expert offloading well: with 4 experts per layer \(8\.00 MiB\) of 16/);
+  expect(verdict.knee).toMatchObject({
+    cacheExperts: expect.any(Number),
+    cacheBytes: verdict.knee.cacheExperts * 2 ** 21,
+  });
+  expect(verdict.knee.chance).toBe(verdict.knee.cacheExperts / 16);
+  expect(verdict.knee.belady).toBeGreaterThanOrEqual(verdict.knee.lru);
+  expect(verdict.knee.sch).toBeGreaterThan(0);
+  const text = verdict.sentences.join("\n");
+  expect(text).toMatch(/sees 16 tokens ahead \(SCH\) hits \d+\.\d points more/);
+  expect(text).toMatch(/gain over it is 0\.\d\d \(our measure\)/);
+  expect(text).toMatch(/same share of their experts, nearest in SRP: [A-Z]/);
+  expect(text).toMatch(/An expert's use varies over the 2 domains/);
+  expect(text).toMatch(/24 samples of 128 tokens, convention token\/free/);
+  expect(verdict.nearestPublished).toHaveLength(3);
+  expect(samples.samples).toBe(24);
+  expect(phases[0].srp[0].model?.interval).not.toBeNull();
+  expect(settings.headlineSegment).toBe(16);
+});
+
+test("a router without memory suits it poorly", async () => {
+  expect((await analyzeLocality(steadyTrace(0))).phases[0].verdict.suits).toBe("poorly");
+});
+
+test("without a published model of the same share the nearest are named", async () => {
+  const { verdict } = (await analyzeLocality(steadyTrace(0.9, 20))).phases[0];
+  expect(verdict.sentences.join("\n")).toMatch(/No published model uses the same share of its experts \(2 of 20\)/);
+  expect(verdict.nearestPublished).toEqual([]);
+});
+
+test("a model that uses all of its experts has nothing to offload", async () => {
+  const source = madeTrace({ experts: 1, expertsUsed: 1, samples: [{ length: 40, route: () => [0] }] });
+  const { verdict } = (await analyzeLocality(source)).phases[0];
+  expect(verdict.suits).toBe("unknown");
+  expect(verdict.headline).toMatch(/nothing to offload/);
+});
