@@ -21,6 +21,8 @@ export interface RecordingMessage {
 
 export interface RecordingRun {
   readonly tokens: number;
-  readonly ms: number;
+  /** When its batches began and ended, ms since 1970; the process did not run all the time. */
+  readonly fromMs: number;
+  readonly toMs: number;
   readonly peakRssBytes: number;
 }

@@ -37,9 +37,12 @@ const job: RecordingJob = {
   },
 };
 
+const now = () => performance.timeOrigin + performance.now();
+
 async function record(): Promise<RecordingRun> {
   const { tokensNow, recordingMs } = await runRecording(job);
-  return { tokens: tokensNow, ms: recordingMs, peakRssBytes: peakRssBytes() };
+  const toMs = now();
+  return { tokens: tokensNow, fromMs: toMs - recordingMs, toMs, peakRssBytes: peakRssBytes() };
 }
 
 function compute(allLogits: boolean): RecordingRun {
@@ -57,7 +60,7 @@ function compute(allLogits: boolean): RecordingRun {
   using batch = new Batch({ capacity: batchTokens });
   const tokenIds = new Int32Array(batchTokens);
   let tokens = 0;
-  const start = performance.now();
+  const fromMs = now();
   for (let next = 0; next < samples.length; next += sideBySide) {
     session.context.clear();
     const group = samples.slice(next, next + sideBySide).map((sample) => sample.tokens());
@@ -70,7 +73,7 @@ function compute(allLogits: boolean): RecordingRun {
       tokens += batch.length;
     }
   }
-  return { tokens, ms: performance.now() - start, peakRssBytes: peakRssBytes() };
+  return { tokens, fromMs, toMs: now(), peakRssBytes: peakRssBytes() };
 }
 
 writeResult(message.mode === "recorded" ? await record() : compute(message.mode === "untraced"));

@@ -1,6 +1,6 @@
 /**
  * `npm run bench:recording`: what it costs to record routing. The same batches of held-out text are computed with and
- * without a recording of them, in processes that alternate; the recording is whole, with predictions, losses and files.
+ * without a recording of them, in processes that take turns; the recording is whole, with predictions, losses and files.
  */
 import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import os from "node:os";
@@ -14,15 +14,15 @@ import { describeMachine } from "./machine.ts";
 import type { RecordingMessage, RecordingMode, RecordingRun } from "./recording-protocol.ts";
 import { medianOrNull } from "./report.ts";
 import { runBenchChild } from "./run-child.ts";
-import { alternatingOrder } from "./suite-plan.ts";
+import { TimeSlices } from "./time-slices.ts";
 
 const HELP = `Usage: npm run bench:recording -- [options]
 
   --model FILE         model that fits memory (default: the demo model)
   --text FILE          text to record; may be given several times (default: shipped texts)
   --sample-length N    tokens of a sample (default: 512)
-  --samples N          samples of each text (default: 8)
-  --runs N             repetitions (default: 5)
+  --samples N          samples of each text (default: 30)
+  --runs N             repetitions (default: 3)
   --threads N          threads that compute (default: one per core)
   --out FILE           where the result is kept (default: bench/results/recording.json)
   --json               print the result as JSON
@@ -31,10 +31,14 @@ const TIMEOUT_MS = 5 * 60_000;
 const MODES: readonly RecordingMode[] = ["untraced", "recorded", "last logits"];
 const TEXTS = fileURLToPath(new URL("../../models/text", import.meta.url));
 
+interface TimedRun {
+  readonly tokensPerSecond: number;
+  readonly peakRssBytes: number;
+}
+
 interface RecordingRow {
   readonly mode: RecordingMode;
   readonly runs: number;
-  readonly failures: readonly string[];
   readonly tokensPerSecond: number | null;
   readonly peakRssBytes: number | null;
 }
@@ -45,8 +49,8 @@ await runBenchProgram(async (signal) => {
       model: { type: "string", default: DEMO_MODEL },
       text: { type: "string", multiple: true },
       "sample-length": { type: "string", default: "512" },
-      samples: { type: "string", default: "8" },
-      runs: { type: "string", default: "5" },
+      samples: { type: "string", default: "30" },
+      runs: { type: "string", default: "3" },
       threads: { type: "string" },
       out: { type: "string", default: resultFile("recording") },
       json: { type: "boolean", default: false },
@@ -67,17 +71,17 @@ await runBenchProgram(async (signal) => {
     threads: values.threads === undefined ? os.availableParallelism() : wholeNumber("--threads", values.threads, 1),
   };
 
-  const runs = new Map(MODES.map((mode) => [mode, { finished: [] as RecordingRun[], failures: [] as string[] }]));
+  const finished = new Map(MODES.map((mode) => [mode, [] as TimedRun[]]));
+  const failures: string[] = [];
   const result = () => {
-    const rows = [...runs].map(([mode, { finished, failures }]): RecordingRow => {
-      return {
+    const rows = [...finished].map(
+      ([mode, runs]): RecordingRow => ({
         mode,
-        runs: finished.length,
-        failures,
-        tokensPerSecond: medianOrNull(finished.map(({ tokens, ms }) => (1000 * tokens) / ms)),
-        peakRssBytes: medianOrNull(finished.map((run) => run.peakRssBytes)),
-      };
-    });
+        runs: runs.length,
+        tokensPerSecond: medianOrNull(runs.map((run) => run.tokensPerSecond)),
+        peakRssBytes: medianOrNull(runs.map((run) => run.peakRssBytes)),
+      }),
+    );
     return {
       kind: "recording",
       date: new Date().toISOString(),
@@ -87,42 +91,61 @@ await runBenchProgram(async (signal) => {
       modelPath: path.basename(setting.modelPath),
       repetitions,
       rows,
-      /** Share of the untraced throughput that recording takes. */
-      cost: costOf(rows),
+      failures,
+      /** Share of the untraced throughput that recording takes: the median over the repetitions. */
+      cost: medianOrNull(costs(finished)),
     };
   };
 
-  for (let repetition = 0; repetition < repetitions; repetition++)
-    for (const mode of alternatingOrder(MODES, repetition)) {
-      progress(`run ${repetition + 1} of ${repetitions}: ${mode}`);
-      const folder = mkdtempSync(path.join(os.tmpdir(), "warmset-recording-"));
-      const message: RecordingMessage = { mode, ...setting, directory: path.join(folder, "trace") };
-      try {
-        const outcome = await runBenchChild("./recording-subject.js", message, {
+  for (let repetition = 0; repetition < repetitions; repetition++) {
+    progress(`run ${repetition + 1} of ${repetitions}`);
+    const folder = mkdtempSync(path.join(os.tmpdir(), "warmset-recording-"));
+    const slices = new TimeSlices();
+    try {
+      const runs = MODES.map(async (mode) => {
+        const message: RecordingMessage = { mode, ...setting, directory: path.join(folder, "trace") };
+        let pid = 0;
+        const outcome = runBenchChild("./recording-subject.js", message, {
           nodeFlags: HOST_NODE_FLAGS,
           signal,
           timeoutMs: TIMEOUT_MS,
+          onStart: (id) => {
+            pid = id;
+          },
         });
-        if (outcome.status === "finished") runs.get(mode)?.finished.push(outcome.result as RecordingRun);
-        else {
-          progress(`  failed: ${outcome.reason}`);
-          runs.get(mode)?.failures.push(outcome.reason);
+        slices.add(
+          pid,
+          outcome.catch(() => {}),
+        );
+        return { mode, pid, outcome: await outcome };
+      });
+      await slices.run();
+      for (const { mode, pid, outcome } of await Promise.all(runs)) {
+        if (outcome.status === "failed") {
+          progress(`  ${mode} failed: ${outcome.reason}`);
+          failures.push(`${mode}: ${outcome.reason}`);
+          continue;
         }
-      } finally {
-        rmSync(folder, { recursive: true });
+        const { tokens, fromMs, toMs, peakRssBytes } = outcome.result as RecordingRun;
+        finished.get(mode)?.push({ tokensPerSecond: (1000 * tokens) / slices.ranMs(pid, fromMs, toMs), peakRssBytes });
       }
-      keepResult(values.out, result());
+    } finally {
+      rmSync(folder, { recursive: true });
     }
+    keepResult(values.out, result());
+  }
 
   const whole = result();
   process.stdout.write(values.json ? `${JSON.stringify(whole)}\n` : `${table(whole.rows, whole.cost)}\n`);
 });
 
-function costOf(rows: readonly RecordingRow[]): number | null {
-  const speed = (mode: RecordingMode) => rows.find((row) => row.mode === mode)?.tokensPerSecond ?? null;
-  const untraced = speed("untraced");
-  const recorded = speed("recorded");
-  return untraced === null || recorded === null ? null : 1 - recorded / untraced;
+/** One per repetition in which both were measured. */
+function costs(finished: ReadonlyMap<RecordingMode, readonly TimedRun[]>): number[] {
+  const untraced = finished.get("untraced") ?? [];
+  const recorded = finished.get("recorded") ?? [];
+  return recorded.flatMap((run, i) =>
+    untraced[i] === undefined ? [] : [1 - run.tokensPerSecond / untraced[i].tokensPerSecond],
+  );
 }
 
 function table(rows: readonly RecordingRow[], cost: number | null): string {

@@ -15,6 +15,8 @@ export interface RunChildOptions {
   readonly nodeFlags: readonly string[];
   /** Wraps the command line, such as `MemoryCgroup.enter`; what it starts must become the command. @default as it is */
   readonly enter?: ((command: readonly string[]) => readonly string[]) | undefined;
+  /** Called with the id of the process once there is one. */
+  readonly onStart?: (pid: number) => void;
   /** Kills the process and rejects with the signal's reason. @default runs to its end */
   readonly signal?: AbortSignal | undefined;
   /** A process that takes longer is killed and has failed. @default as long as it takes */
@@ -34,6 +36,7 @@ export async function runBenchChild(module: string, message: unknown, options: R
   const [file, ...args] = options.enter?.(command) ?? command;
 
   const child = spawn(file, args, { stdio: ["pipe", "pipe", "pipe"] });
+  if (child.pid !== undefined) options.onStart?.(child.pid);
   const kill = () => child.kill("SIGKILL");
   signal?.addEventListener("abort", kill);
   process.once("exit", kill);

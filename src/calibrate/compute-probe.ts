@@ -23,6 +23,7 @@ export interface ComputeProbeJob {
 /** Enough for a mean that two runs agree on to 2 %. */
 const DECODE_TOKENS = 64;
 const WARMUP_TOKENS = 8;
+const LONGEST_WARMUP = 72;
 const PROMPT_TOKENS = 64;
 const PROMPTS = 2;
 
@@ -34,7 +35,7 @@ export function probeCompute({ modelPath, expertBytes, threads, textFile }: Comp
   using session = openSession(modelPath, {
     memory: { kind: "experts", bytes: expertBytes },
     policy: nextUse(),
-    contextSize: WARMUP_TOKENS + DECODE_TOKENS + PROMPT_TOKENS,
+    contextSize: LONGEST_WARMUP + DECODE_TOKENS + PROMPT_TOKENS,
     microBatchTokens: PROMPT_TOKENS,
     threads,
   });
@@ -44,21 +45,17 @@ export function probeCompute({ modelPath, expertBytes, threads, textFile }: Comp
   const words = session.model.vocabulary.tokenize(readFileSync(textFile, "utf8").slice(0, 20_000));
   const text = new TokenStream(words);
 
+  let position = WARMUP_TOKENS;
   session.feed(text.next(WARMUP_TOKENS), 0);
+  // Until experts take the places of others: the first ones get fresh pages, which take longer.
+  while (evictionsOf(session) === 0 && position < LONGEST_WARMUP) session.feed(text.next(1), position++);
   // Turn by turn, so that a drive or a processor that changes its speed changes both alike.
   const stopping: PassTimes[] = [];
   const running: PassTimes[] = [];
-  const reads: { readonly managementMs: number; readonly requests: number }[] = [];
-  const requestsOfExpert = layout.moeLayers.map(({ slices }) =>
-    slices.reduce((sum, { strideBytes }) => sum + Math.ceil(strideBytes / REQUEST_BYTES), 0),
-  );
   for (let i = 0; i < DECODE_TOKENS; i++) {
     stopwatch.everyProduct = i % 2 === 0;
-    const before = missesOf(session);
-    const pass = stopwatch.pass(1, () => session.feed(text.next(1), WARMUP_TOKENS + i));
+    const pass = stopwatch.pass(1, () => session.feed(text.next(1), position++));
     (stopwatch.everyProduct ? stopping : running).push(pass);
-    const requests = (missesOf(session) - before) * trimmedMean(requestsOfExpert);
-    reads.push({ managementMs: pass.managementMs, requests });
   }
   const prompts: PassTimes[] = [];
   stopwatch.everyProduct = true;
@@ -67,7 +64,10 @@ export function probeCompute({ modelPath, expertBytes, threads, textFile }: Comp
     session.context.clear();
     prompts.push(stopwatch.pass(promptTokens, () => session.feed(text.next(promptTokens), 0)));
   }
-  const { graphStopMs, cost } = fitEngine({ stopping, running, reads });
+  const requestsOfExpert = layout.moeLayers.map(({ slices }) =>
+    slices.reduce((sum, { strideBytes }) => sum + Math.ceil(strideBytes / REQUEST_BYTES), 0),
+  );
+  const { graphStopMs, cost } = fitEngine({ stopping, running, requestsOfExpert });
   const msPerToken = trimmedMean(running.map(({ computeMs, stops }) => computeMs - stops * graphStopMs));
   return {
     modelPath,
@@ -84,8 +84,9 @@ export function probeCompute({ modelPath, expertBytes, threads, textFile }: Comp
   };
 }
 
-function missesOf(session: Session): number {
-  return session.stream!.cache.statistics().decode.misses;
+function evictionsOf(session: Session): number {
+  const { prefill, decode } = session.stream!.cache.statistics();
+  return prefill.evictionsForDemand + decode.evictionsForDemand;
 }
 
 /** A text's tokens over and over. */

@@ -15,9 +15,10 @@ const BURSTS = [1, 2, 4, 8, 16, 32, 64, 128];
 const ROUNDS = 7;
 const SMALL_REQUEST_BYTES = 4096;
 const SMALL_REQUESTS = 200;
-const REPORT_BURST = 48;
+/** What the engine hands over at once at most, or nearly. */
+const REPORT_BURST = 128;
 const REPORT_ROUNDS = 5;
-/** Fewer at a time may be how often we came to look. */
+/** Fewer at a time may be how interrupts are collected, or that we did not come to look. */
 const SMALLEST_REPORT = 8;
 
 /** `sliceBytes`: what lies side by side, one matrix of an expert. Throws what `probeDevice` throws. */
@@ -57,7 +58,7 @@ function ascending(bursts: readonly DiskBurst[]): DiskBurst[] {
   });
 }
 
-/** How many finished requests arrive at once at most, looked at all the time; 1 when that is a few. */
+/** How many finished requests are told of together; 1 when each is told of, more or less, as it is finished. */
 function reportsEvery(file: string, fileBytes: number): number {
   const requests = Math.min(REPORT_BURST, Math.floor(fileBytes / REQUEST_BYTES));
   const descriptor = openSync(file, constants.O_RDONLY | constants.O_DIRECT);
@@ -67,25 +68,33 @@ function reportsEvery(file: string, fileBytes: number): number {
     const engine = createAio([{ path: file, fd: descriptor }], () => {}, { depth: requests });
     const most: number[] = [];
     for (let round = 0; round < REPORT_ROUNDS; round++) {
+      const start = performance.now();
       for (let i = 0; i < requests; i++) {
         const offset = i * REQUEST_BYTES;
         engine.submit(0, offset, buffers.address + offset, REQUEST_BYTES, REQUEST_BYTES, i);
       }
-      let atOnce = 0;
-      // What landed while the requests were handed over came before anybody looked.
-      engine.reap(0);
-      while (engine.inFlight > 0) atOnce = Math.max(atOnce, engine.reap(0));
-      most.push(atOnce);
+      // Looked at all the time, so that what is told of one after the other is seen one after the other.
+      const landed: number[] = [];
+      while (engine.inFlight > 0)
+        for (let count = engine.reap(0), now = performance.now(); count > 0; count--) landed.push(now - start);
+      most.push(largestCluster(landed));
     }
     engine.close();
     const usual = middle(most);
-    if (usual < SMALLEST_REPORT) return 1;
-    // It told of all of them at the end: more of them might be told of together, too.
-    return usual === requests ? ASSUMED_LARGEST_REPORT : usual;
+    return usual < SMALLEST_REPORT ? 1 : Math.round(usual);
   } finally {
     closeSync(descriptor);
   }
 }
 
-/** Firecracker's queue has 256 descriptors, and a request takes three or four. */
-const ASSUMED_LARGEST_REPORT = 64;
+/** The most requests that landed without a pause of half the time that a request takes on average. */
+function largestCluster(landed: readonly number[]): number {
+  const pause = landed[landed.length - 1] / landed.length / 2;
+  let largest = 0;
+  let size = 0;
+  for (const [i, ms] of landed.entries()) {
+    size = i > 0 && ms - landed[i - 1] < pause ? size + 1 : 1;
+    largest = Math.max(largest, size);
+  }
+  return largest;
+}

@@ -10,6 +10,7 @@ const shape: ModelShape = { layers: 4, experts: 16, expertsUsed: 2, expertBytes:
 const STOP_MS = 0.05;
 const ATTENTION = { ms: 0.6, msPerToken: 0.2 };
 const OUTSIDE_MS = 1.5;
+const DECISION_MS = 0.1;
 /** Of each expert: once, and for every token that uses it. */
 const PRODUCTS = [
   { msPerExpert: 0.4, msPerUse: 0.1 },
@@ -25,7 +26,9 @@ function pass(tokens: number, distinct: number, everyProduct: boolean, factor = 
   const stops = everyProduct ? 4 * 4 : 4;
   const computeMs = 4 * (attention + product.reduce((a, b) => a + b)) + OUTSIDE_MS + stops * STOP_MS;
   return {
-    ...{ tokens, stops, computeMs, wallMs: computeMs, managementMs: 0 },
+    ...{ tokens, stops, computeMs, wallMs: computeMs },
+    misses: new Int32Array(4),
+    managementMs: new Float64Array(4).fill(DECISION_MS),
     beforeRouterMs: before,
     productMs: Float64Array.from({ length: 12 }, (_, i) => product[i % 3] + STOP_MS),
     afterMs: OUTSIDE_MS - 1 + STOP_MS,
@@ -70,34 +73,47 @@ describe("computing", () => {
 });
 
 describe("the engine's part", () => {
-  test("is found from steps that stop more often, and from steps that read more", () => {
-    const random = randomNumbers(7);
-    const reads = Array.from({ length: 40 }, () => {
-      const requests = Math.floor(100 * random());
-      return { requests, managementMs: 0.4 + 0.03 * requests };
+  const requestsOfExpert = [9, 9, 27, 27];
+  /** The steps, as if in some layers something had to be read. */
+  function reading(steps: readonly PassTimes[], seed: number): PassTimes[] {
+    const random = randomNumbers(seed);
+    return steps.map((step) => {
+      const misses = Int32Array.from({ length: 4 }, () => Math.floor(3 * random()));
+      const managementMs = Float64Array.from(misses, (count, layer) =>
+        count === 0 ? DECISION_MS : DECISION_MS + 0.4 + 0.02 * count * requestsOfExpert[layer],
+      );
+      return { ...step, misses, managementMs };
     });
-    const { graphStopMs, cost } = fitEngine({ stopping: decode, running, reads });
+  }
+
+  test("is found from steps that stop more often, and from layers that read more", () => {
+    const samples = { stopping: reading(decode, 7), running: reading(running, 8), requestsOfExpert };
+    const { graphStopMs, cost } = fitEngine(samples);
     expect(graphStopMs).toBeCloseTo(STOP_MS, 9);
-    expect(cost.msPerRequest).toBeCloseTo(0.03, 9);
-    // 0.4 ms of four stops.
-    expect(cost.msPerStop).toBeCloseTo(STOP_MS + 0.1, 9);
+    expect(cost.msPerRequest).toBeCloseTo(0.02, 9);
+    expect(cost.msPerHandover).toBeCloseTo(0.4, 9);
+    expect(cost.msPerStop).toBeCloseTo(STOP_MS + DECISION_MS, 9);
+  });
+
+  test("is not led astray by a few layers in which something else ran", () => {
+    const disturbed = reading(running, 9);
+    disturbed[3].managementMs[1] += 30;
+    const { cost } = fitEngine({ stopping: reading(decode, 7), running: disturbed, requestsOfExpert });
+    expect(cost.msPerRequest).toBeCloseTo(0.02, 2);
+    expect(cost.msPerHandover).toBeCloseTo(0.4, 1);
   });
 
   test("is never negative, and a stop never longer than a piece that has one in it", () => {
     const slower = running.map((step) => ({ ...step, computeMs: step.computeMs + 50 }));
-    const reads = [0, 1, 2].map((requests) => ({ requests, managementMs: 3 - requests }));
-    const odd = fitEngine({ stopping: decode, running: slower, reads });
-    expect(odd.graphStopMs).toBe(0);
-    expect(odd.cost.msPerRequest).toBe(0);
+    expect(fitEngine({ stopping: decode, running: slower, requestsOfExpert }).graphStopMs).toBe(0);
     const faster = running.map((step) => ({ ...step, computeMs: step.computeMs - 9 }));
-    expect(fitEngine({ stopping: decode, running: faster, reads }).graphStopMs).toBeLessThanOrEqual(1.2);
+    expect(fitEngine({ stopping: decode, running: faster, requestsOfExpert }).graphStopMs).toBeLessThanOrEqual(1.2);
   });
 
   test("is there without any read", () => {
-    const reads = [{ requests: 0, managementMs: 0.4 }];
-    expect(fitEngine({ stopping: decode, running, reads }).cost).toEqual({
-      msPerStop: expect.closeTo(STOP_MS + 0.1, 9),
-      msPerRequest: 0,
+    expect(fitEngine({ stopping: decode, running, requestsOfExpert }).cost).toEqual({
+      msPerStop: expect.closeTo(STOP_MS + DECISION_MS, 9),
+      ...{ msPerHandover: 0, msPerRequest: 0 },
     });
   });
 });

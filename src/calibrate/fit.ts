@@ -18,8 +18,8 @@ export interface EngineSamples {
   /** Passes that stopped after every product, and passes that stopped only where it was needed. */
   readonly stopping: readonly PassTimes[];
   readonly running: readonly PassTimes[];
-  /** Per pass: time inside router stops, and what was handed over there. */
-  readonly reads: readonly { readonly managementMs: number; readonly requests: number }[];
+  /** Requests of one expert, by layer. */
+  readonly requestsOfExpert: readonly number[];
 }
 
 export interface EngineFit {
@@ -28,7 +28,7 @@ export interface EngineFit {
   readonly cost: EngineCost;
 }
 
-export function fitEngine({ stopping, running, reads }: EngineSamples): EngineFit {
+export function fitEngine({ stopping, running, requestsOfExpert }: EngineSamples): EngineFit {
   const stops = (passes: readonly PassTimes[]) => trimmedMean(passes.map((pass) => pass.stops));
   const computing = (passes: readonly PassTimes[]) => trimmedMean(passes.map((pass) => pass.computeMs));
   const moreStops = stops(stopping) - stops(running);
@@ -36,9 +36,27 @@ export function fitEngine({ stopping, running, reads }: EngineSamples): EngineFi
   // Every measured piece has one stop in it.
   const shortest = Math.min(...stopping.flatMap(({ productMs }) => [...productMs]));
   const graphStopMs = Math.min(Math.max(0, difference), shortest);
-  const { slope, intercept } = line(reads.map(({ requests, managementMs }) => [requests, managementMs]));
-  return { graphStopMs, cost: { msPerStop: graphStopMs + intercept / stops(running), msPerRequest: slope } };
+  const handovers: (readonly [number, number])[] = [];
+  const quiet: number[] = [];
+  for (const { misses, managementMs } of [...stopping, ...running])
+    for (const [layer, ms] of managementMs.entries())
+      if (misses[layer] > 0) handovers.push([misses[layer] * requestsOfExpert[layer], ms]);
+      else quiet.push(ms);
+  const decisionMs = quiet.length === 0 ? 0 : middle(quiet);
+  const { slope, intercept } = handovers.length === 0 ? NO_LINE : line(handovers);
+  const routers = running[0].managementMs.length;
+  return {
+    graphStopMs,
+    cost: {
+      // Our own part comes at routers only.
+      msPerStop: graphStopMs + (decisionMs * routers) / stops(running),
+      msPerHandover: Math.max(0, intercept - decisionMs),
+      msPerRequest: slope,
+    },
+  };
 }
+
+const NO_LINE = { slope: 0, intercept: 0 };
 
 export interface ComputeSamples {
   readonly shape: ModelShape;
@@ -126,8 +144,15 @@ function shareOf(part: number, whole: number): number {
   return whole > 0 ? Math.min(1, Math.max(0, part / whole)) : UNKNOWN_SHARE_PER_TOKEN;
 }
 
-/** Least squares, neither figure below 0. */
+/** Least squares without the points that lie furthest off, neither figure below 0. */
 function line(points: readonly (readonly [number, number])[]): { slope: number; intercept: number } {
+  const rough = leastSquares(points);
+  const off = ([x, y]: readonly [number, number]) => Math.abs(y - rough.intercept - rough.slope * x);
+  const sorted = [...points].sort((a, b) => off(a) - off(b));
+  return leastSquares(sorted.slice(0, Math.ceil(sorted.length * (1 - TRIMMED))));
+}
+
+function leastSquares(points: readonly (readonly [number, number])[]): { slope: number; intercept: number } {
   const meanX = mean(points.map(([x]) => x));
   const meanY = mean(points.map(([, y]) => y));
   const spread = points.reduce((sum, [x]) => sum + (x - meanX) ** 2, 0);

@@ -15,8 +15,10 @@ export interface PassTimes {
   readonly afterMs: number;
   /** [layer] Distinct experts. */
   readonly distinct: Int32Array;
-  /** Inside router stops, all layers. */
-  readonly managementMs: number;
+  /** [layer] Of them, those that had to be read. */
+  readonly misses: Int32Array;
+  /** [layer] Inside router stops. */
+  readonly managementMs: Float64Array;
   /** Stops of the graph. */
   readonly stops: number;
   /** All of the pass but waiting and management. */
@@ -27,14 +29,14 @@ export interface PassTimes {
 export class StreamStopwatch {
   /** Stop the graph after every product. Only then are the times of products known. */
   everyProduct = false;
-  readonly #stream: ExpertStream;
   readonly #layers: number;
   readonly #stages: number;
   #beforeRouterMs: Float64Array;
   #productMs: Float64Array;
   #distinct: Int32Array;
+  #misses: Int32Array;
+  #managementMs: Float64Array;
   #stops = 0;
-  #managementMs = 0;
   #waitingMs = 0;
   #layer = 0;
   #stage = 0;
@@ -42,12 +44,13 @@ export class StreamStopwatch {
   #at = 0;
 
   constructor(stream: ExpertStream, layers: number, stages: number) {
-    this.#stream = stream;
     this.#layers = layers;
     this.#stages = stages;
     this.#beforeRouterMs = new Float64Array(layers);
     this.#productMs = new Float64Array(layers * stages);
     this.#distinct = new Int32Array(layers);
+    this.#misses = new Int32Array(layers);
+    this.#managementMs = new Float64Array(layers);
     const routed = stream.routed.bind(stream);
     const multiply = stream.multiply.bind(stream);
     const multiplied = stream.multiplied.bind(stream);
@@ -59,8 +62,9 @@ export class StreamStopwatch {
       this.#beforeRouterMs[stop.layer] = start - this.#at;
       const goOn = routed(stop);
       this.#distinct[stop.layer] = stream.cache.demandedCount;
+      this.#misses[stop.layer] = stream.cache.awaitingCount;
       this.#at = performance.now();
-      this.#managementMs += this.#at - start;
+      this.#managementMs[stop.layer] = this.#at - start;
       return goOn;
     };
     stream.multiply = (layer, stage) => {
@@ -87,25 +91,25 @@ export class StreamStopwatch {
     this.#beforeRouterMs = new Float64Array(this.#layers);
     this.#productMs = new Float64Array(this.#layers * this.#stages);
     this.#distinct = new Int32Array(this.#layers);
+    this.#misses = new Int32Array(this.#layers);
+    this.#managementMs = new Float64Array(this.#layers);
     this.#stops = 0;
-    this.#managementMs = 0;
     this.#waitingMs = 0;
-    const stallBefore = this.#stream.times.stallMs;
     const start = performance.now();
     this.#at = start;
     compute();
     const end = performance.now();
-    const stallMs = this.#stream.times.stallMs - stallBefore;
+    const managementMs = this.#managementMs.reduce((sum, ms) => sum + ms, 0);
     return {
       tokens,
       beforeRouterMs: this.#beforeRouterMs,
       productMs: this.#productMs,
       afterMs: end - this.#at,
       distinct: this.#distinct,
-      // Handing over reads inside a product's question is not waiting.
-      managementMs: this.#managementMs + this.#waitingMs - stallMs,
+      misses: this.#misses,
+      managementMs: this.#managementMs,
       stops: this.#stops,
-      computeMs: end - start - this.#managementMs - this.#waitingMs,
+      computeMs: end - start - managementMs - this.#waitingMs,
       wallMs: end - start,
     };
   }

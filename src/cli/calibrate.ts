@@ -109,7 +109,8 @@ function computeLines({ modelName, threads, shape, model, engine }: MeasuredComp
       ...names.map((name, stage) => [name, formatMs(product(stage)), "products with expert weights"]),
       ["outside layers", formatMs(model.outside.ms + model.outside.msPerToken), "embedding, output"],
       ["a stop", `${(1000 * engine.msPerStop).toFixed(0)} us`, "at each router, and at products that wait"],
-      ["a read", `${(1000 * engine.msPerRequest).toFixed(0)} us`, "of the model's thread, to hand over 1 MiB or less"],
+      ["a handover", `${(1000 * engine.msPerHandover).toFixed(0)} us`, "of reads, of the model's thread"],
+      ["a read", `${(1000 * engine.msPerRequest).toFixed(0)} us`, "besides, for each 1 MiB or less"],
     ]),
   ];
 }

@@ -58,7 +58,7 @@ describe("scores of predictions", () => {
 
   test("are the same for many rows at once, in full runs and a rest", () => {
     const columns = 4096;
-    // 64 rows fill one run; seven are left over.
+    // 8 rows fill one run; seven are left over.
     const rows = Array.from({ length: 135 }, (_, r) =>
       Array.from({ length: columns }, (_, i) => Math.fround(Math.sin(r * 31 + i * 7) * 12)),
     );

@@ -7,8 +7,8 @@ import type { Libraries } from "./libraries.ts";
 import { SideGraph, type SideProgram } from "./side-graph.ts";
 import type { NativePointer } from "./structs.ts";
 
-/** What is computed at once stays in the second-level cache. */
-const RUN_BYTES = 2 ** 20;
+/** What is computed at once: logits and shares stay in the second-level cache until they were looked at. */
+const RUN_BYTES = 2 ** 17;
 
 /** The model's output is no number: damaged weights. */
 export class LogitsNotFiniteError extends Error {

@@ -347,3 +347,20 @@ describe("what cannot be analysed", () => {
     );
   });
 });
+
+test("copies of a sample change neither SRP nor hit rates", async () => {
+  const random = randomNumbers(1);
+  const tokens = Array.from({ length: 60 }, () => chooseExperts(8, 2, () => random() ** 2));
+  const once = { length: 60, route: (_: number, t: number) => tokens[t] };
+  const report = async (samples: readonly (typeof once)[]) => {
+    const { phases } = await analyzeLocality(madeTrace({ experts: 8, expertsUsed: 2, samples }), quick);
+    const [{ srp, chr, sch, load, reuse }] = phases;
+    return {
+      srp: srp.map(({ model }) => model),
+      rates: [...chr, ...sch].map(({ model, layers }) => ({ model, layers })),
+      load,
+      overlap: reuse.overlap,
+    };
+  };
+  expect(await report([once, once, once])).toEqual(await report([once]));
+});

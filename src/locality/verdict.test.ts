@@ -1,12 +1,27 @@
 import { expect, test } from "vitest";
 import { analyzeLocality } from "./analysis.ts";
+import { publishedRows } from "./published.ts";
 import { chooseExperts, madeTrace, randomNumbers } from "./traces.test-data.ts";
-import { kneeSize } from "./verdict.ts";
+import { kneeSize, suitability } from "./verdict.ts";
 
 test("the knee is where the curve is farthest above chance", () => {
   expect(kneeSize([0.3, 0.6, 0.7, 0.75, 1], 5)).toBe(2);
   // By chance throughout: no size is better than another.
   expect(kneeSize([0.25, 0.5, 0.75, 1], 4)).toBe(1);
+});
+
+test("the limits part the published models as the paper's groups do", () => {
+  const suits = publishedRows(64, 8).map(({ key, group, chr, experts, expertsUsed }) => {
+    const lru = chr.find(({ policy }) => policy === "lru")?.points.find(({ cacheRatio }) => cacheRatio === 2);
+    return { key, group, suits: suitability({ lru: lru?.hitRate ?? 0, chance: (2 * expertsUsed) / experts }) };
+  });
+  for (const row of suits) expect(row.suits === "well", row.key).toBe(row.group === 1);
+  expect(
+    suits
+      .filter((row) => row.suits === "partly")
+      .map(({ key }) => key)
+      .sort(),
+  ).toEqual(["deepseek", "deepseek2", "jamba", "minicpm", "mixtral", "nllb-d", "xverse"]);
 });
 
 /** Of every sample a tenth of the tokens goes anywhere, the others to the same few experts. */

@@ -77,7 +77,7 @@ function curveOf(series: readonly CacheSeries[], policy: string): readonly numbe
   return series.find((one) => one.policy === policy)?.layerMean ?? [];
 }
 
-function suitability({ lru, chance }: Knee): Verdict["suits"] {
+export function suitability({ lru, chance }: Pick<Knee, "lru" | "chance">): Verdict["suits"] {
   if (chance >= 1) return "unknown";
   const gain = (lru - chance) / (1 - chance);
   return gain >= SUITS_WELL ? "well" : gain >= SUITS_PARTLY ? "partly" : "poorly";
@@ -198,7 +198,8 @@ function specialisationSentences({ domains, correlations }: Omit<PhaseReport, "v
 }
 
 function limitSentences({ settings, phase }: VerdictInput): string[] {
-  const { shortest, longest, samples } = phase.samples;
+  const { shortest, longest, samples, activations } = phase.samples;
+  const firstUses = activations === 0 ? 0 : phase.reuse.firstUses / activations;
   const lengths = shortest === longest ? `${longest} tokens` : `${shortest} to ${longest} tokens`;
   return [
     ...(samples < FEWEST_SAMPLES
@@ -207,7 +208,7 @@ function limitSentences({ settings, phase }: VerdictInput): string[] {
         ]
       : []),
     `Measured on ${samples} ${samples === 1 ? "sample" : "samples"} of ${lengths}, convention ${settings.convention}` +
-      `${settings.convention === "token/free" ? ": first uses count as hits while there is room, so shorter samples look better" : ""}.`,
+      `${settings.convention === "token/free" ? `: first uses (${percent(firstUses)} of all) hit while there is room, so shorter samples look better` : ""}.`,
     "Locality alone does not predict speed: in the paper's own runtime LRU hit rates and overhead correlate by -0.30 to 0.39 only.",
   ];
 }

@@ -34,7 +34,9 @@ export interface ComputeModel {
 export interface EngineCost {
   /** Whenever the graph stops and goes on: at each router, and after each product that had to be waited for. */
   readonly msPerStop: number;
-  /** To hand over one request: the kernel pins its pages, and pages of evicted experts move to where it reads. */
+  /** Whenever a layer hands over reads, however many: deciding what to give up, moving its pages, waking the drive. */
+  readonly msPerHandover: number;
+  /** For each request of them, besides: the kernel pins its pages. */
   readonly msPerRequest: number;
 }
 

@@ -64,7 +64,7 @@ export function bestBytesPerSecond({ bursts, requestBytes }: DiskModel): number 
   const last = bursts[bursts.length - 1];
   const before = bursts[bursts.length - 2];
   const ms = before === undefined ? last.ms : (last.ms - before.ms) / (last.requests - before.requests);
-  return (1000 * requestBytes) / ms;
+  return Math.round((1000 * requestBytes) / ms);
 }
 
 /**

@@ -25,7 +25,7 @@ describe.each([
   const machine: MachineModel = {
     disk: plainDisk({ bytesPerSecond: 2e9 }),
     compute: computeByBytes({ shape, denseBytes: 1e9 }, 50),
-    engine: { msPerStop: 0.05, msPerRequest: 0.03 },
+    engine: { msPerStop: 0.05, msPerHandover: 0.1, msPerRequest: 0.03 },
   };
   const simulated = async (policies: readonly string[], cacheBytes: number) =>
     (await simulate(source, { policies, cacheBytes: [cacheBytes], machine, passes: { as: "recorded" } })).rows;

@@ -15,7 +15,7 @@ function measured(modelPath: string, of: ModelShape, msPerToken: number, denseBy
   return {
     ...{ modelPath, modelName: path.basename(modelPath), shape: of, denseBytes, threads: 2, msPerToken, spread: 0.02 },
     model: computeByBytes({ shape: of, denseBytes }, msPerToken),
-    engine: { msPerStop: 0.04, msPerRequest: 0.02 },
+    engine: { msPerStop: 0.04, msPerHandover: 0.1, msPerRequest: 0.02 },
     ...{ decodeTokens: 64, promptTokens: 128 },
   };
 }

@@ -86,7 +86,7 @@ const ASSUMED_BYTES_PER_SECOND = 2e9;
 /** What a few cores take from memory while they multiply with quantised weights. */
 const ASSUMED_WEIGHT_BYTES_PER_MS = 20e6;
 /** Measured with the demo model inflated to 6.9 GB, two cores, pages of 2 MiB (`warmset calibrate`). */
-const ASSUMED_ENGINE: EngineCost = { msPerStop: 0.03, msPerRequest: 0.03 };
+const ASSUMED_ENGINE: EngineCost = { msPerStop: 0.05, msPerHandover: 0.4, msPerRequest: 0.02 };
 
 /**
  * A machine for a traced model: what is wished, else what was measured with a model of the same shape, else what was

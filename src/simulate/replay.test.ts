@@ -21,7 +21,7 @@ function machineOf({ source }: GeneratedTrace, bytesPerSecond: number): MachineM
   return {
     disk: plainDisk({ bytesPerSecond, latencyMs: bytesPerSecond === Number.POSITIVE_INFINITY ? 0 : 0.3 }),
     compute: computeByBytes({ shape: shapeOf(source.description.model), denseBytes: 5e6 }, 10),
-    engine: { msPerStop: 0.05, msPerRequest: 0.02 },
+    engine: { msPerStop: 0.05, msPerHandover: 0.1, msPerRequest: 0.02 },
   };
 }
 
@@ -78,7 +78,7 @@ describe("virtual time", () => {
     fc.assert(
       fc.asyncProperty(generatedTraces(), policies, async (trace, name) => {
         const machine = machineOf(trace, Number.POSITIVE_INFINITY);
-        const row = await run(trace, name, { ...machine, engine: { msPerStop: 0, msPerRequest: 0 } });
+        const row = await run(trace, name, { ...machine, engine: { msPerStop: 0, msPerHandover: 0, msPerRequest: 0 } });
         expect(row.stallMs ?? 0).toBe(0);
         if (row.predictedTokensPerSecond === null) return;
         // A token uses k different experts in each layer, so its computing is that of the model.

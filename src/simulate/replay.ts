@@ -153,6 +153,7 @@ export class Replay {
       stages: this.#stages,
       disk: machine.disk,
       clock: this.#clock,
+      msPerHandover: machine.engine.msPerHandover,
       msPerRequest: machine.engine.msPerRequest,
       onComplete: (key: ExpertKey) => this.#stream?.cache.completed(key),
     });

@@ -19,7 +19,7 @@ beforeEach(() => {
   start = clock.ms;
   complete = [];
   memory = new SimulatedMemory({
-    ...{ shape, stages: 3, clock, msPerRequest: 0 },
+    ...{ shape, stages: 3, clock, msPerHandover: 0, msPerRequest: 0 },
     disk: plainDisk({ bytesPerSecond: 1000 * MIB, latencyMs: 0 }),
     onComplete: (key) => void complete.push(key),
   });
@@ -145,7 +145,7 @@ describe("speculative reads", () => {
 describe("a drive that tells of its work in portions", () => {
   const open = (reportsEvery: number) =>
     new SimulatedMemory({
-      ...{ shape, stages: 3, clock, msPerRequest: 0 },
+      ...{ shape, stages: 3, clock, msPerHandover: 0, msPerRequest: 0 },
       disk: { ...plainDisk({ bytesPerSecond: 1000 * MIB, latencyMs: 0 }), reportsEvery },
       onComplete: (key) => void complete.push(key),
     });
@@ -187,16 +187,17 @@ describe("a drive that tells of its work in portions", () => {
 
 test("handing over takes the model's thread, while the drive works", () => {
   const slow = new SimulatedMemory({
-    ...{ shape, stages: 3, clock, msPerRequest: 0.5 },
+    ...{ shape, stages: 3, clock, msPerHandover: 1, msPerRequest: 0.5 },
     disk: plainDisk({ bytesPerSecond: 1000 * MIB, latencyMs: 0 }),
     onComplete: () => {},
   });
   slow.load(expert(0), "demand");
   slow.pump(0);
-  expect(passed()).toBeCloseTo(3);
-  expect(slow.submittingMs).toBeCloseTo(3);
+  // Once 1 ms, before the drive has anything to do, and six requests.
+  expect(passed()).toBeCloseTo(4);
+  expect(slow.submittingMs).toBeCloseTo(4);
   slow.wait(expert(0), 2);
-  expect(passed()).toBeCloseTo(6);
+  expect(passed()).toBeCloseTo(7);
   expect(slow.waitedMs).toBeCloseTo(3);
 });
 
@@ -204,7 +205,7 @@ test("thousands of reads in flight are kept apart", () => {
   const many: ModelShape = { layers: 1, experts: 500, expertsUsed: 1, expertBytes: [6 * MIB] };
   const order: number[] = [];
   const large = new SimulatedMemory({
-    ...{ shape: many, stages: 3, clock, msPerRequest: 0 },
+    ...{ shape: many, stages: 3, clock, msPerHandover: 0, msPerRequest: 0 },
     disk: plainDisk({ bytesPerSecond: 1000 * MIB, latencyMs: 0 }),
     onComplete: (key) => void order.push(key),
   });

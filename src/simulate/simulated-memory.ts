@@ -14,7 +14,8 @@ export interface SimulatedMemoryOptions {
   readonly stages: number;
   readonly disk: DiskModel;
   readonly clock: VirtualClock;
-  /** Time of the model's thread that each request takes when it is handed over. */
+  /** Time of the model's thread that handing over demanded requests takes: once, and for each of them. */
+  readonly msPerHandover: number;
   readonly msPerRequest: number;
   readonly onComplete: (key: ExpertKey) => void;
 }
@@ -37,6 +38,7 @@ export class SimulatedMemory implements ExpertMemory {
   readonly #clock: VirtualClock;
   readonly #curve: DrainCurve;
   readonly #requestBytes: number;
+  readonly #msPerHandover: number;
   readonly #msPerRequest: number;
   readonly #onComplete: (key: ExpertKey) => void;
   /** By layer, of one slice: its bytes, its requests, and what they count as on the drain curve. */
@@ -75,7 +77,7 @@ export class SimulatedMemory implements ExpertMemory {
   /** Requests of speculative loads that were not handed over. */
   #backlog = 0;
 
-  constructor({ shape, stages, disk, clock, msPerRequest, onComplete }: SimulatedMemoryOptions) {
+  constructor({ shape, stages, disk, clock, msPerHandover, msPerRequest, onComplete }: SimulatedMemoryOptions) {
     const keys = shape.layers * shape.experts;
     this.stages = stages;
     this.#experts = shape.experts;
@@ -83,6 +85,7 @@ export class SimulatedMemory implements ExpertMemory {
     this.#curve = new DrainCurve(disk);
     this.#requestBytes = disk.requestBytes;
     this.#reportsEvery = disk.reportsEvery;
+    this.#msPerHandover = msPerHandover;
     this.#msPerRequest = msPerRequest;
     this.#onComplete = onComplete;
     this.#sliceBytes = Float64Array.from(shape.expertBytes, (bytes) => bytes / stages);
@@ -130,7 +133,7 @@ export class SimulatedMemory implements ExpertMemory {
   evict(): void {}
 
   pump(speculativeBytes: number): void {
-    if (this.#demandedCount > 0) this.#submitDemanded();
+    this.#submitDemanded();
     while (this.#speculativeCount > 0 && this.inFlightBytes < speculativeBytes) {
       const key = this.#speculative[this.#speculativeHead] as ExpertKey;
       if (this.#submitOne(key)) this.#backlog--;
@@ -186,6 +189,8 @@ export class SimulatedMemory implements ExpertMemory {
 
   /** Stage by stage over all demanded experts: the first product needs the first stage of each of them. */
   #submitDemanded(): void {
+    if (this.#demandedCount === 0) return;
+    this.#spend(this.#msPerHandover);
     for (let stage = 0; stage < this.stages; stage++)
       for (let i = 0; i < this.#demandedCount; i++) {
         const key = this.#demanded[i] as ExpertKey;
@@ -231,7 +236,10 @@ export class SimulatedMemory implements ExpertMemory {
     this.counters.bytesRead += bytes;
     this.counters.reads += requests;
     // The drive has begun while the rest is still being handed over.
-    const ms = requests * this.#msPerRequest;
+    this.#spend(requests * this.#msPerRequest);
+  }
+
+  #spend(ms: number): void {
     this.#clock.ms += ms;
     this.submittingMs += ms;
   }

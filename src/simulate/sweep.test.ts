@@ -15,7 +15,7 @@ const shape = shapeOf(source.description.model);
 const machine: MachineModel = {
   disk: plainDisk({ bytesPerSecond: 2e9 }),
   compute: computeByBytes({ shape, denseBytes: 1e9 }, 50),
-  engine: { msPerStop: 0.05, msPerRequest: 0.03 },
+  engine: { msPerStop: 0.05, msPerHandover: 0.1, msPerRequest: 0.03 },
 };
 const options: SimulateOptions = {
   policies: ["lru", "next-use", "belady", "oracle-prefetch", "on-demand"],

@@ -128,7 +128,7 @@ describe("a disk that is full:", () => {
       expect((error as Error).message).toMatch(
         new RegExp(`no space left.*Free some space\\. Samples 0 to ${safe - 1} are finished and stay readable`),
       );
-      await expect(writer.append(samples[safe])).rejects.toThrow(/failed: resume/);
+      await expect(writer.append(samples[safe])).rejects.toThrow(/writing failed: resume/);
     }
     expect(safe).toBeGreaterThan(5);
     expect(safe).toBeLessThan(199);

@@ -78,5 +78,5 @@ test("calls out of order", async () => {
   await writer.endSample();
   await expect(writer.append(sample)).rejects.toThrow(/has not begun/);
   await writer.finish();
-  expect(() => writer.beginSample("c")).toThrow(/closed/);
+  expect(() => writer.beginSample("c")).toThrow(/writer is closed/);
 });

@@ -16,7 +16,7 @@ const shape = toModelShape(layout);
 const machine = {
   disk: plainDisk({ bytesPerSecond: 1e9 }),
   compute: computeByBytes({ shape, denseBytes: layout.denseBytes }, 5),
-  engine: { msPerStop: 0.05, msPerRequest: 0.02 },
+  engine: { msPerStop: 0.05, msPerHandover: 0.1, msPerRequest: 0.02 },
 };
 
 function liveRun(policyName: string, share: number) {

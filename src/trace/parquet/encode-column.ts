@@ -2,9 +2,9 @@
  * Values of one row group to the pages of one column chunk: a dictionary page where it pays, then one data page (version 1,
  * uncompressed). The large arrays are not copied: an encoded chunk refers to them until it is written.
  *
- * Why our own pages: hyparquet-writer needs 1.6 s for a million lists' elements with their weights and 0.2 s when given
- * levels and values, DuckDB's appender 5.6 s, this 5 ms. Compression is left out because it hardly helps: zstd takes 13 % off
- * ids and weights, snappy 5 %.
+ * Why our own pages, measured on 131,072 rows of 8 experts and weights: hyparquet-writer takes 1.5 s with lists as arrays and
+ * 0.2 s when given levels and values, DuckDB's appender 5.6 s, this with all checks and the files 0.03 s. Compression is left
+ * out: of three recorded runs zstd takes off 18 to 26 % (Node 20 has none) and snappy 6 to 13 %.
  */
 import type { Encoding, ParquetType } from "hyparquet";
 import { ByteWriter } from "hyparquet-writer";
