@@ -21,7 +21,7 @@ const HELP = `Usage: npm run bench:recording -- [options]
   --model FILE         model that fits memory (default: the demo model)
   --text FILE          text to record; may be given several times (default: shipped texts)
   --sample-length N    tokens of a sample (default: 512)
-  --samples N          samples of each text (default: 30)
+  --samples N          samples of each text (default: 12)
   --runs N             repetitions (default: 3)
   --threads N          threads that compute (default: one per core)
   --out FILE           where the result is kept (default: bench/results/recording.json)
@@ -49,7 +49,7 @@ await runBenchProgram(async (signal) => {
       model: { type: "string", default: DEMO_MODEL },
       text: { type: "string", multiple: true },
       "sample-length": { type: "string", default: "512" },
-      samples: { type: "string", default: "30" },
+      samples: { type: "string", default: "12" },
       runs: { type: "string", default: "3" },
       threads: { type: "string" },
       out: { type: "string", default: resultFile("recording") },

@@ -119,7 +119,7 @@ function parts(plan: MemoryPlan): string[][] {
     ["KV cache", formatBytes(plan.kvBytes), "keys and values of the context"],
     ["compute", formatBytes(plan.computeBytes), "llama.cpp's buffers"],
     ["margin", formatBytes(plan.marginBytes), "growth of the processes"],
-    ...(fits ? [] : [["page edges", formatBytes(plan.sharedEdgeBytes), "pages that neighbouring experts share"]]),
+    ...(fits ? [] : [["page edges", formatBytes(plan.sharedEdgeBytes), "pages that experts fill only in part"]]),
     ["experts", formatBytes(expertBudgetBytes), share],
     ...(fits && limited && rest > 0 ? [["left over", formatBytes(rest), "is not used"]] : []),
     ["budget", limited ? formatBytes(budgetBytes) : "-", budgetNote(plan, limited)],

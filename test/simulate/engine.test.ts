@@ -1,5 +1,6 @@
 /** The simulator is the engine: a live run on the demo model, recorded and replayed, decides the same things one by one. */
 import { describe, expect, test } from "vitest";
+import { recordSession } from "../../src/bench/recorded-session.ts";
 import { openSession } from "../../src/engine/open-session.ts";
 import { openGguf, readMoeLayout, toModelShape } from "../../src/gguf/index.ts";
 import { policyByName } from "../../src/policy/index.ts";
@@ -7,7 +8,7 @@ import { computeByBytes, plainDisk, Replay, replayPolicy, simulate } from "../..
 import { describedTrace } from "../../src/simulate/traces.test-data.ts";
 import { memoryTrace } from "../../src/trace/memory-trace.ts";
 import { DEMO_MODEL, HELD_OUT } from "./demo-text.ts";
-import { loggedPolicy, recordSession } from "./recorded-session.ts";
+import { loggedPolicy } from "./logged-policy.ts";
 
 const PROMPT_TOKENS = 24;
 const TOKENS = 72;
@@ -34,7 +35,7 @@ function liveRun(policyName: string, share: number) {
   using open = session;
   const tokens = Int32Array.from(open.model.vocabulary.tokenize(HELD_OUT)).subarray(0, TOKENS);
   expect(tokens.length).toBe(TOKENS);
-  const sample = recordSession(open, shape, tokens, PROMPT_TOKENS);
+  const { sample } = recordSession(open, shape, tokens, PROMPT_TOKENS);
   const statistics = open.statistics().cache!;
   return { log, sample, statistics, cacheBytes: open.plan.expertBudgetBytes };
 }
