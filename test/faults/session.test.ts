@@ -170,7 +170,8 @@ describe("a slow disk", () => {
     const openFiles = interpose(({ tag, index }) => (tag < 0 ? "read" : { delayMs: index % 7 === 0 ? 12 : 8 }));
     using session = open({ policy: policyByName(policy), openFiles });
     same(answer(session), expected);
-    expect(session.statistics().times.stallMs).toBeGreaterThan(10 * fresh.statistics().times.stallMs);
+    // The slow reads were waited for: each of the layers that missed something took 8 ms at least.
+    expect(session.statistics().times.stallMs).toBeGreaterThan(8 * 10);
   });
 });
 
