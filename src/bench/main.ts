@@ -24,6 +24,7 @@ const HELP = `Usage: npm run bench:memory -- [options]
   --runs N           repetitions (default: 3)
   --threads N        threads that compute (default: one per core)
   --timeout MINUTES  a single run that takes longer has failed (default: 15)
+  --cold-only        run only the cold starts
   --limited-only     leave out cold starts, the fitting case and runs without prefetch
   --no-repack        load stock llama.cpp's weights as they are in the file
   --add-to FILE      keep the cells of this earlier result that are not measured now
@@ -44,6 +45,7 @@ await runBenchProgram(async (signal) => {
       runs: { type: "string", default: "3" },
       threads: { type: "string" },
       timeout: { type: "string", default: "15" },
+      "cold-only": { type: "boolean", default: false },
       "limited-only": { type: "boolean", default: false },
       "no-repack": { type: "boolean", default: false },
       out: { type: "string", default: resultFile("memory") },
@@ -71,7 +73,7 @@ await runBenchProgram(async (signal) => {
     decodeTokens: wholeNumber("--tokens", values.tokens, 1),
     warmupTokens: wholeNumber("--warmup", values.warmup),
     complete: !values["limited-only"],
-  });
+  }).filter(({ scenario }) => !values["cold-only"] || scenario === "cold");
   const repetitions = wholeNumber("--runs", values.runs, 1);
   const timeoutMs = 60_000 * wholeNumber("--timeout", values.timeout, 1);
   const threads = values.threads === undefined ? {} : { threads: wholeNumber("--threads", values.threads, 1) };
