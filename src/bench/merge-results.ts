@@ -10,8 +10,12 @@ import { judgeTargets } from "./targets.ts";
  *   each other are read as comparable.
  */
 export function mergeResults(older: BenchResult, newer: BenchResult, targetPolicy: string): BenchResult {
+  // Cold starts force a single token and say nothing of how many the others forced.
+  const coldOnly = newer.rows.every(({ scenario }) => scenario === "cold");
+  const { decodeTokens, warmupTokens } = coldOnly ? older.configuration : newer.configuration;
+  const configuration = { ...newer.configuration, decodeTokens, warmupTokens };
   for (const key of ["modelFile", "modelBytes", "threads", "readAheadKb", "memoryLimit", "decodeTokens"] as const) {
-    const [before, after] = [older.configuration[key], newer.configuration[key]];
+    const [before, after] = [older.configuration[key], configuration[key]];
     if (before !== after)
       throw new RangeError(`The parts differ in ${key}: ${before} and ${after}. Measure both alike.`);
   }
@@ -21,6 +25,7 @@ export function mergeResults(older: BenchResult, newer: BenchResult, targetPolic
   const computeMs = { ...older.limits.computeMs, ...newer.limits.computeMs };
   return {
     ...newer,
+    configuration,
     elapsedMs: older.elapsedMs + newer.elapsedMs,
     limits: { ...newer.limits, computeMs },
     rows,

@@ -22,8 +22,8 @@ export interface LiveRun {
   readonly hitRate: number;
   readonly hits: number;
   readonly misses: number;
-  /** 64 requests of 1 MiB handed over together took this long just before, and just after. */
-  readonly burstMs: readonly [number, number];
+  /** 64 requests of 1 MiB handed over together between two tokens took this long; median. */
+  readonly burstMs: number;
   readonly sample: {
     readonly length: number;
     readonly phases: readonly number[];

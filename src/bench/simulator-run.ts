@@ -14,7 +14,7 @@ import { median } from "./quantile.ts";
 import { recordSession } from "./recorded-session.ts";
 import { BURST_REQUESTS, type LiveJob, type LiveRun } from "./simulator-protocol.ts";
 
-const BURSTS = 5;
+const STEPS_PER_BURST = 4;
 
 dieWithParent();
 writeResult(run(readMessage() as LiveJob));
@@ -22,7 +22,8 @@ writeResult(run(readMessage() as LiveJob));
 function run(job: LiveJob): LiveRun {
   const { modelPath, expertBytes, threads, promptTokens, warmupTokens, tokens } = job;
   const shape = toModelShape(readMoeLayout(openGguf(modelPath)));
-  const before = burstMs(modelPath);
+  const { fileBytes } = openGguf(modelPath).shards[0];
+  const bursts: number[] = [];
   using session = openSession(modelPath, {
     memory: { kind: "experts", bytes: expertBytes },
     policy: policyByName(job.policy),
@@ -36,6 +37,9 @@ function run(job: LiveJob): LiveRun {
   let start = session.statistics();
   const { sample, stepMs } = recordSession(session, shape, forced, promptTokens, (step) => {
     if (step === warmupTokens) start = session.statistics();
+    // The drive as it is while the tokens are computed; between them, so that it is in none of the figures.
+    if (step >= warmupTokens && (step - warmupTokens) % STEPS_PER_BURST === 0)
+      bursts.push(burstMs(modelPath, fileBytes));
   });
   const end = session.statistics();
   const counted = stepMs.slice(warmupTokens);
@@ -52,7 +56,7 @@ function run(job: LiveJob): LiveRun {
     hitRate: hitRate(counters),
     hits: counters.hits,
     misses: counters.misses,
-    burstMs: [before, burstMs(modelPath)],
+    burstMs: median(bursts),
     sample: {
       length: sample.length,
       phases: [...sample.phases],
@@ -63,19 +67,9 @@ function run(job: LiveJob): LiveRun {
   };
 }
 
-function burstMs(file: string): number {
-  const { fileBytes } = openGguf(file).shards[0];
-  const times = Array.from({ length: BURSTS }, (_, i) => {
-    const seed = 1 + ((Date.now() + i) % 997);
-    const totalBytes = BURST_REQUESTS * 2 ** 20;
-    const plan = planProbe(fileBytes, {
-      pattern: "slices",
-      sliceBytes: 2 ** 23,
-      depth: BURST_REQUESTS,
-      totalBytes,
-      seed,
-    });
-    return probeDevice(file, plan).ms;
-  });
-  return median(times);
+function burstMs(file: string, fileBytes: number): number {
+  const seed = 1 + (Date.now() % 997);
+  const totalBytes = BURST_REQUESTS * 2 ** 20;
+  const options = { pattern: "slices", sliceBytes: 2 ** 23, depth: BURST_REQUESTS, totalBytes, seed } as const;
+  return probeDevice(file, planProbe(fileBytes, options)).ms;
 }

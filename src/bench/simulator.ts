@@ -47,11 +47,11 @@ interface AccuracyRow {
     SimulationRow,
     "predictedTokensPerSecond" | "computeMs" | "stallMs" | "managementMs" | "bytesPerToken" | "hits" | "misses"
   >;
-  /** Predicted tokens per second over measured ones, less 1, with the drive as fast as it was around the run. */
+  /** Predicted tokens per second over measured ones, less 1, with the drive as fast as it was during the run. */
   readonly error: number;
   /** The same with the drive as it was when the machine was measured, some seconds before. */
   readonly errorAsCalibrated: number;
-  /** How long the drive took for the same burst around the run, over how long when it was measured. */
+  /** How long the drive took for the same burst during the run, over how long when it was measured. */
   readonly driveDrift: number;
 }
 
@@ -101,9 +101,8 @@ await runBenchProgram(async (signal) => {
       const { model: _, ...lengths } = conditions;
       const live = await liveRun({ ...lengths, modelPath, policy, expertBytes, textFile: TEXT }, signal);
       const sample = sampleOf(live);
-      // A shared drive changes its speed from minute to minute, which no model of it can know.
-      const [before, after] = live.burstMs;
-      const driveDrift = (before + after) / 2 / new DrainCurve(machine.disk).ms(BURST_REQUESTS);
+      // A shared drive changes its speed from second to second, which no model of it can know.
+      const driveDrift = live.burstMs / new DrainCurve(machine.disk).ms(BURST_REQUESTS);
       const trace = memoryTrace(describe(model, sample), [sample]);
       const predict = async (drift: number) => {
         const passes = { as: "recorded" } as const;

@@ -7,8 +7,11 @@ import { probeDisk } from "./disk-probe.ts";
 
 dieWithParent();
 const { disk, compute } = readMessage() as CalibrationJob;
+const drive = probeDisk(disk.file, disk.sliceBytes);
+const probe = compute === undefined ? undefined : probeCompute(compute);
 const measured: CalibrationFigures = {
-  disk: probeDisk(disk.file, disk.sliceBytes),
-  compute: compute === undefined ? null : probeCompute(compute),
+  // The engine's own reads go to other pages than the probe's, which changes how many a queue holds.
+  disk: { ...drive, reportsEvery: probe?.reportsEvery ?? drive.reportsEvery },
+  compute: probe?.compute ?? null,
 };
 writeResult(measured);

@@ -10,7 +10,7 @@ import { openGguf, readMoeLayout, toModelShape } from "../gguf/index.ts";
 import { nextUse } from "../policy/index.ts";
 import { REQUEST_BYTES } from "../simulate/disk-model.ts";
 import type { MeasuredCompute } from "../simulate/profile.ts";
-import { fitCompute, fitEngine, spreadOf, trimmedMean } from "./fit.ts";
+import { fitCompute, fitEngine, fitReports, spreadOf, trimmedMean } from "./fit.ts";
 import { type PassTimes, StreamStopwatch } from "./stream-stopwatch.ts";
 
 export interface ComputeProbeJob {
@@ -27,7 +27,13 @@ const LONGEST_WARMUP = 72;
 const PROMPT_TOKENS = 64;
 const PROMPTS = 2;
 
-export function probeCompute({ modelPath, expertBytes, threads, textFile }: ComputeProbeJob): MeasuredCompute {
+export interface ComputeProbe {
+  readonly compute: MeasuredCompute;
+  /** As the engine saw the drive (`DiskModel.reportsEvery`); null when too little was waited for. */
+  readonly reportsEvery: number | null;
+}
+
+export function probeCompute({ modelPath, expertBytes, threads, textFile }: ComputeProbeJob): ComputeProbe {
   const gguf = openGguf(modelPath);
   const layout = readMoeLayout(gguf);
   const shape = toModelShape(layout);
@@ -69,7 +75,7 @@ export function probeCompute({ modelPath, expertBytes, threads, textFile }: Comp
   );
   const { graphStopMs, cost } = fitEngine({ stopping, running, requestsOfExpert });
   const msPerToken = trimmedMean(running.map(({ computeMs, stops }) => computeMs - stops * graphStopMs));
-  return {
+  const compute: MeasuredCompute = {
     modelPath,
     modelName: gguf.metadata.optionalString("general.name") ?? path.basename(modelPath, ".gguf"),
     shape,
@@ -82,6 +88,7 @@ export function probeCompute({ modelPath, expertBytes, threads, textFile }: Comp
     decodeTokens: DECODE_TOKENS,
     promptTokens: promptTokens * prompts.length,
   };
+  return { compute, reportsEvery: fitReports([...stopping, ...running], requestsOfExpert, stages) ?? null };
 }
 
 function evictionsOf(session: Session): number {

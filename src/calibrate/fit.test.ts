@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { randomNumbers } from "../cache/replay.test-data.ts";
 import type { ModelShape } from "../cache/shape.ts";
 import { computeMsOf } from "../simulate/compute-model.ts";
-import { fitCompute, fitEngine, spreadOf, trimmedMean } from "./fit.ts";
+import { fitCompute, fitEngine, fitReports, spreadOf, trimmedMean } from "./fit.ts";
 import type { PassTimes } from "./stream-stopwatch.ts";
 
 const shape: ModelShape = { layers: 4, experts: 16, expertsUsed: 2, expertBytes: [1, 1, 1, 1] };
@@ -29,6 +29,7 @@ function pass(tokens: number, distinct: number, everyProduct: boolean, factor = 
     ...{ tokens, stops, computeMs, wallMs: computeMs },
     misses: new Int32Array(4),
     managementMs: new Float64Array(4).fill(DECISION_MS),
+    ...{ firstReadyMs: new Float64Array(4), lastReadyMs: new Float64Array(4) },
     beforeRouterMs: before,
     productMs: Float64Array.from({ length: 12 }, (_, i) => product[i % 3] + STOP_MS),
     afterMs: OUTSIDE_MS - 1 + STOP_MS,
@@ -115,6 +116,31 @@ describe("the engine's part", () => {
       msPerStop: expect.closeTo(STOP_MS + DECISION_MS, 9),
       ...{ msPerHandover: 0, msPerRequest: 0 },
     });
+  });
+});
+
+describe("how a drive tells of finished reads", () => {
+  /** Waits for 1 to 3 experts of 27 requests, a request a millisecond; the first product needs a third of them. */
+  const waiting = (every: number, noise = 0) =>
+    Array.from({ length: 12 }, (_, i): PassTimes => {
+      const misses = Int32Array.from([0, 1, 2, 3]);
+      const first = (count: number) => Math.min(27 * count, Math.ceil((9 * count) / every) * every) + noise * (i % 3);
+      return {
+        ...decode[0],
+        misses,
+        firstReadyMs: Float64Array.from(misses, first),
+        lastReadyMs: Float64Array.from(misses, (count) => 27 * count),
+      };
+    });
+  const requests = [27, 27, 27, 27];
+
+  test("is found from when the first product could start", () => {
+    for (const every of [1, 16, 48, 80]) expect(fitReports(waiting(every), requests, 3)).toBe(every);
+    expect(fitReports(waiting(48, 1.5), requests, 3)).toBe(48);
+  });
+
+  test("is unknown when nothing was waited for", () => {
+    expect(fitReports(decode, requests, 3)).toBeUndefined();
   });
 });
 

@@ -56,6 +56,33 @@ export function fitEngine({ stopping, running, requestsOfExpert }: EngineSamples
   };
 }
 
+/**
+ * How many requests the drive finishes before it tells of them (`DiskModel.reportsEvery`), from when the first product's
+ * weights were there and when the last one's. Undefined when nothing was waited for at both ends.
+ */
+export function fitReports(passes: readonly PassTimes[], requestsOfExpert: readonly number[], stages: number) {
+  const seen: { readonly requests: number; readonly told: number }[] = [];
+  for (const { misses, firstReadyMs, lastReadyMs } of passes)
+    for (const [layer, count] of misses.entries()) {
+      if (firstReadyMs[layer] === 0 || lastReadyMs[layer] === 0) continue;
+      const requests = count * requestsOfExpert[layer];
+      seen.push({ requests, told: (requests * firstReadyMs[layer]) / lastReadyMs[layer] });
+    }
+  if (seen.length < FEWEST_WAITS) return undefined;
+  const error = (every: number) =>
+    trimmedMean(
+      seen.map(({ requests, told }) => {
+        const first = Math.min(requests, Math.ceil(requests / stages / every) * every);
+        return Math.abs(first - told) / requests;
+      }),
+    );
+  return REPORT_SIZES.reduce((best, every) => (error(every) < error(best) ? every : best));
+}
+
+/** Fewer say nothing. */
+const FEWEST_WAITS = 10;
+const REPORT_SIZES = [1, 8, 16, 24, 32, 40, 48, 64, 80, 96, 128, 192, 256];
+
 const NO_LINE = { slope: 0, intercept: 0 };
 
 export interface ComputeSamples {

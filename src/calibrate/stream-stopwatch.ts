@@ -19,12 +19,21 @@ export interface PassTimes {
   readonly misses: Int32Array;
   /** [layer] Inside router stops. */
   readonly managementMs: Float64Array;
+  /**
+   * [layer] From the router's stop to the first and to the last product's weights being there; 0 where nothing was waited
+   * for, because it was there already.
+   */
+  readonly firstReadyMs: Float64Array;
+  readonly lastReadyMs: Float64Array;
   /** Stops of the graph. */
   readonly stops: number;
   /** All of the pass but waiting and management. */
   readonly computeMs: number;
   readonly wallMs: number;
 }
+
+/** What looking takes. */
+const NOT_WAITING_MS = 0.1;
 
 export class StreamStopwatch {
   /** Stop the graph after every product. Only then are the times of products known. */
@@ -36,10 +45,13 @@ export class StreamStopwatch {
   #distinct: Int32Array;
   #misses: Int32Array;
   #managementMs: Float64Array;
+  #firstReadyMs: Float64Array;
+  #lastReadyMs: Float64Array;
   #stops = 0;
   #waitingMs = 0;
   #layer = 0;
   #stage = 0;
+  #routedAt = 0;
   /** End of what was measured last. */
   #at = 0;
 
@@ -51,11 +63,14 @@ export class StreamStopwatch {
     this.#distinct = new Int32Array(layers);
     this.#misses = new Int32Array(layers);
     this.#managementMs = new Float64Array(layers);
+    this.#firstReadyMs = new Float64Array(layers);
+    this.#lastReadyMs = new Float64Array(layers);
     const routed = stream.routed.bind(stream);
     const multiply = stream.multiply.bind(stream);
     const multiplied = stream.multiplied.bind(stream);
     stream.routed = (stop) => {
       const start = performance.now();
+      this.#routedAt = start;
       this.#layer = stop.layer;
       this.#stage = -1;
       this.#stops++;
@@ -73,6 +88,10 @@ export class StreamStopwatch {
       this.#stage = stage;
       const now = performance.now();
       this.#waitingMs += now - start;
+      if (now - start > NOT_WAITING_MS) {
+        if (stage === 0) this.#firstReadyMs[layer] = now - this.#routedAt;
+        if (stage === this.#stages - 1) this.#lastReadyMs[layer] = now - this.#routedAt;
+      }
       // What was computed up to here (nothing, or what the hook asked about) belongs to the product that comes.
       this.#at += now - start;
       return stopBehind;
@@ -93,6 +112,8 @@ export class StreamStopwatch {
     this.#distinct = new Int32Array(this.#layers);
     this.#misses = new Int32Array(this.#layers);
     this.#managementMs = new Float64Array(this.#layers);
+    this.#firstReadyMs = new Float64Array(this.#layers);
+    this.#lastReadyMs = new Float64Array(this.#layers);
     this.#stops = 0;
     this.#waitingMs = 0;
     const start = performance.now();
@@ -108,6 +129,8 @@ export class StreamStopwatch {
       distinct: this.#distinct,
       misses: this.#misses,
       managementMs: this.#managementMs,
+      firstReadyMs: this.#firstReadyMs,
+      lastReadyMs: this.#lastReadyMs,
       stops: this.#stops,
       computeMs: end - start - managementMs - this.#waitingMs,
       wallMs: end - start,
