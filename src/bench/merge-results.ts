@@ -27,7 +27,9 @@ export function mergeResults(older: BenchResult, newer: BenchResult, targetPolic
     ...newer,
     configuration,
     elapsedMs: older.elapsedMs + newer.elapsedMs,
-    limits: { ...newer.limits, computeMs },
+    device: coldOnly ? older.device : newer.device,
+    // The device is not asked beside cold starts.
+    limits: { ...(coldOnly ? older.limits : newer.limits), computeMs },
     rows,
     targets: judgeTargets(rows, targetPolicy, computeMs),
     notes: [...new Set([...older.notes, ...newer.notes, `Measured in parts, ${older.date} and ${newer.date}.`])],

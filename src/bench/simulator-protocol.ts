@@ -22,8 +22,6 @@ export interface LiveRun {
   readonly hitRate: number;
   readonly hits: number;
   readonly misses: number;
-  /** 64 requests of 1 MiB handed over together between two tokens took this long; median. */
-  readonly burstMs: number;
   readonly sample: {
     readonly length: number;
     readonly phases: readonly number[];
@@ -32,5 +30,3 @@ export interface LiveRun {
     readonly probs: readonly number[];
   };
 }
-
-export const BURST_REQUESTS = 64;

@@ -9,12 +9,8 @@ import { openGguf, readMoeLayout, toModelShape } from "../gguf/index.ts";
 import { dieWithParent } from "../memory/libc.ts";
 import { policyByName } from "../policy/index.ts";
 import { readMessage, writeResult } from "./child-message.ts";
-import { planProbe, probeDevice } from "./device-probe.ts";
-import { median } from "./quantile.ts";
 import { recordSession } from "./recorded-session.ts";
-import { BURST_REQUESTS, type LiveJob, type LiveRun } from "./simulator-protocol.ts";
-
-const STEPS_PER_BURST = 4;
+import type { LiveJob, LiveRun } from "./simulator-protocol.ts";
 
 dieWithParent();
 writeResult(run(readMessage() as LiveJob));
@@ -22,8 +18,6 @@ writeResult(run(readMessage() as LiveJob));
 function run(job: LiveJob): LiveRun {
   const { modelPath, expertBytes, threads, promptTokens, warmupTokens, tokens } = job;
   const shape = toModelShape(readMoeLayout(openGguf(modelPath)));
-  const { fileBytes } = openGguf(modelPath).shards[0];
-  const bursts: number[] = [];
   using session = openSession(modelPath, {
     memory: { kind: "experts", bytes: expertBytes },
     policy: policyByName(job.policy),
@@ -37,9 +31,6 @@ function run(job: LiveJob): LiveRun {
   let start = session.statistics();
   const { sample, stepMs } = recordSession(session, shape, forced, promptTokens, (step) => {
     if (step === warmupTokens) start = session.statistics();
-    // The drive as it is while the tokens are computed; between them, so that it is in none of the figures.
-    if (step >= warmupTokens && (step - warmupTokens) % STEPS_PER_BURST === 0)
-      bursts.push(burstMs(modelPath, fileBytes));
   });
   const end = session.statistics();
   const counted = stepMs.slice(warmupTokens);
@@ -56,7 +47,6 @@ function run(job: LiveJob): LiveRun {
     hitRate: hitRate(counters),
     hits: counters.hits,
     misses: counters.misses,
-    burstMs: median(bursts),
     sample: {
       length: sample.length,
       phases: [...sample.phases],
@@ -65,11 +55,4 @@ function run(job: LiveJob): LiveRun {
       probs: [...(sample.probs ?? [])],
     },
   };
-}
-
-function burstMs(file: string, fileBytes: number): number {
-  const seed = 1 + (Date.now() % 997);
-  const totalBytes = BURST_REQUESTS * 2 ** 20;
-  const options = { pattern: "slices", sliceBytes: 2 ** 23, depth: BURST_REQUESTS, totalBytes, seed } as const;
-  return probeDevice(file, planProbe(fileBytes, options)).ms;
 }

@@ -10,7 +10,8 @@ import { parseArgs } from "node:util";
 import { calibrate } from "../calibrate/calibrate.ts";
 import { HOST_NODE_FLAGS } from "../engine/model-process.ts";
 import { openGguf, readMoeLayout } from "../gguf/index.ts";
-import { type DiskModel, DrainCurve } from "../simulate/disk-model.ts";
+import { bestBytesPerSecond } from "../simulate/disk-model.ts";
+import type { MachineModel } from "../simulate/machine-model.ts";
 import { EMPTY_PROFILE, machineFor, withCalibration } from "../simulate/profile.ts";
 import type { SimulationRow } from "../simulate/simulation-row.ts";
 import { simulate } from "../simulate/sweep.ts";
@@ -20,39 +21,46 @@ import type { TraceDescription, TracedModel, TraceSample } from "../trace/trace.
 import { inflatedDemo } from "./bench-model.ts";
 import { keepResult, progress, resultFile, runBenchProgram, textTable, wholeNumber } from "./bench-program.ts";
 import { describeMachine, warmsetVersion } from "./machine.ts";
+import { median } from "./quantile.ts";
 import { runBenchChild } from "./run-child.ts";
-import { BURST_REQUESTS, type LiveJob, type LiveRun } from "./simulator-protocol.ts";
+import type { LiveJob, LiveRun } from "./simulator-protocol.ts";
 
 const HELP = `Usage: npm run bench:simulator -- [options]
 
   --model FILE      (default: the demo model, inflated to 6.9 GB)
   --shares A,B      of all experts, in percent (default: 25,33,50)
   --policies A,B    without look-ahead (default: lru,next-use)
+  --rounds N        of measuring the machine and running (default: 3)
   --tokens N        counted tokens of a run (default: 48)
   --warmup N        decoded before (default: 12)
   --threads N       threads that compute (default: one per core)
-  --out FILE        where the result is kept; rows of other shares in it stay (default: bench/results/simulator.json)
+  --out FILE        where the result is kept; rounds that are in it stay (default: bench/results/simulator.json)
   --json            print the result as JSON
 `;
 const PROMPT_TOKENS = 8;
 const TIMEOUT_MS = 5 * 60_000;
 const TEXT = fileURLToPath(new URL("../../models/text/prose.txt", import.meta.url));
 
-/** Times in ms per token. */
-interface AccuracyRow {
-  readonly cacheShare: number;
-  readonly policy: string;
+/** One live run and what was predicted of it, from figures measured just before. Times in ms per token. */
+interface Round {
+  readonly date: string;
+  readonly driveBytesPerSecond: number;
   readonly live: Omit<LiveRun, "sample">;
   readonly predicted: Pick<
     SimulationRow,
     "predictedTokensPerSecond" | "computeMs" | "stallMs" | "managementMs" | "bytesPerToken" | "hits" | "misses"
   >;
-  /** Predicted tokens per second over measured ones, less 1, with the drive as fast as it was during the run. */
+}
+
+interface AccuracyRow {
+  readonly cacheShare: number;
+  readonly policy: string;
+  /** Medians over the rounds. */
+  readonly measuredTokensPerSecond: number;
+  readonly predictedTokensPerSecond: number;
+  /** Predicted over measured, less 1. */
   readonly error: number;
-  /** The same with the drive as it was when the machine was measured, some seconds before. */
-  readonly errorAsCalibrated: number;
-  /** How long the drive took for the same burst during the run, over how long when it was measured. */
-  readonly driveDrift: number;
+  readonly rounds: readonly Round[];
 }
 
 /** What rows of one file have in common. */
@@ -70,6 +78,7 @@ await runBenchProgram(async (signal) => {
       model: { type: "string" },
       shares: { type: "string", default: "25,33,50" },
       policies: { type: "string", default: "lru,next-use" },
+      rounds: { type: "string", default: "3" },
       tokens: { type: "string", default: "48" },
       warmup: { type: "string", default: "12" },
       threads: { type: "string" },
@@ -89,48 +98,73 @@ await runBenchProgram(async (signal) => {
   const tokens = wholeNumber("--tokens", values.tokens, 1);
   const conditions = { model: path.basename(modelPath), threads, promptTokens: PROMPT_TOKENS, warmupTokens, tokens };
   const { expertBytesTotal } = readMoeLayout(openGguf(modelPath));
+  const shares = values.shares.split(",").map((text) => wholeNumber("--shares", text, 1) / 100);
+  const rounds = wholeNumber("--rounds", values.rounds, 1);
+  const model: TracedModel = { ...tracedModel(modelPath), scoring: null };
   let rows = olderRows(values.out, conditions);
-  for (const share of values.shares.split(",").map((text) => wholeNumber("--shares", text, 1) / 100)) {
-    progress(`measuring the machine for a cache of ${100 * share} %`);
-    const calibration = await calibrate({ modelPath, threads, folder: path.dirname(values.out), signal });
-    const model: TracedModel = { ...tracedModel(modelPath), scoring: null };
-    const { machine } = machineFor(model, withCalibration(EMPTY_PROFILE, calibration));
-    for (const policy of values.policies.split(",")) {
-      progress(`${policy} with ${100 * share} % of the experts`);
-      const expertBytes = Math.floor(share * expertBytesTotal);
-      const { model: _, ...lengths } = conditions;
-      const live = await liveRun({ ...lengths, modelPath, policy, expertBytes, textFile: TEXT }, signal);
-      const sample = sampleOf(live);
-      // A shared drive changes its speed from second to second, which no model of it can know.
-      const driveDrift = live.burstMs / new DrainCurve(machine.disk).ms(BURST_REQUESTS);
-      const trace = memoryTrace(describe(model, sample), [sample]);
-      const predict = async (drift: number) => {
-        const passes = { as: "recorded" } as const;
-        const on = { ...machine, disk: slowed(machine.disk, drift) };
-        const options = { policies: [policy], cacheBytes: [live.cacheBytes], machine: on, passes, warmupTokens };
-        return (await simulate(trace, options)).rows[0];
-      };
-      const asCalibrated = await predict(1);
-      const row = accuracyRow(share, policy, live, await predict(driveDrift), asCalibrated, driveDrift);
-      rows = [...rows.filter((old) => old.cacheShare !== share || old.policy !== policy), row];
-      keepResult(values.out, result(conditions, rows));
+  // A shared drive changes its speed from minute to minute: each round measures it again.
+  for (let round = 1; round <= rounds; round++)
+    for (const share of shares) {
+      progress(`round ${round} of ${rounds}: measuring the machine`);
+      const calibration = await calibrate({ modelPath, threads, folder: path.dirname(values.out), signal });
+      const { machine } = machineFor(model, withCalibration(EMPTY_PROFILE, calibration));
+      for (const policy of values.policies.split(",")) {
+        progress(`round ${round} of ${rounds}: ${policy} with ${100 * share} % of the experts`);
+        const expertBytes = Math.floor(share * expertBytesTotal);
+        const { model: _, ...lengths } = conditions;
+        const live = await liveRun({ ...lengths, modelPath, policy, expertBytes, textFile: TEXT }, signal);
+        rows = withRound(rows, share, policy, await roundOf(live, model, policy, machine, warmupTokens));
+        keepResult(values.out, result(conditions, rows));
+      }
     }
-  }
   process.stdout.write(values.json ? `${JSON.stringify(result(conditions, rows))}\n` : `${table(rows)}\n`);
 });
 
 function result(conditions: Conditions, rows: readonly AccuracyRow[]) {
-  const sorted = rows.toSorted((a, b) => a.cacheShare - b.cacheShare || (a.policy < b.policy ? -1 : 1));
-  return { kind: "simulator", date: new Date().toISOString(), machine: describeMachine(), conditions, rows: sorted };
+  return { kind: "simulator", date: new Date().toISOString(), machine: describeMachine(), conditions, rows };
 }
 
-/** Rows of an earlier run, so that cache sizes can be measured one by one. @throws RangeError for other conditions */
+/** What an earlier run has kept, so that it can be measured in parts. @throws RangeError for other conditions */
 function olderRows(file: string, conditions: Conditions): readonly AccuracyRow[] {
   if (!existsSync(file)) return [];
   const older = JSON.parse(readFileSync(file, "utf8")) as ReturnType<typeof result>;
   if (JSON.stringify(older.conditions) !== JSON.stringify(conditions))
     throw new RangeError(`${file} was measured in another way; name another file with --out, or remove it.`);
   return older.rows;
+}
+
+function withRound(rows: readonly AccuracyRow[], cacheShare: number, policy: string, round: Round): AccuracyRow[] {
+  const same = (row: AccuracyRow) => row.cacheShare === cacheShare && row.policy === policy;
+  const rounds = [...(rows.find(same)?.rounds ?? []), round];
+  const measuredTokensPerSecond = median(rounds.map(({ live }) => live.tokensPerSecond));
+  const predictedTokensPerSecond = median(rounds.map(({ predicted }) => predicted.predictedTokensPerSecond ?? 0));
+  const error = predictedTokensPerSecond / measuredTokensPerSecond - 1;
+  const row = { cacheShare, policy, measuredTokensPerSecond, predictedTokensPerSecond, error, rounds };
+  return [...rows.filter((other) => !same(other)), row].sort(
+    (a, b) => a.cacheShare - b.cacheShare || (a.policy < b.policy ? -1 : 1),
+  );
+}
+
+/** Replays what the live run recorded. */
+async function roundOf(
+  { sample: recorded, ...live }: LiveRun,
+  model: TracedModel,
+  policy: string,
+  machine: MachineModel,
+  warmupTokens: number,
+): Promise<Round> {
+  const sample = sampleOf(recorded);
+  const { rows } = await simulate(memoryTrace(describe(model, sample), [sample]), {
+    ...{ policies: [policy], cacheBytes: [live.cacheBytes], machine, warmupTokens },
+    passes: { as: "recorded" },
+  });
+  const { predictedTokensPerSecond, computeMs, stallMs, managementMs, bytesPerToken, hits, misses } = rows[0];
+  return {
+    date: new Date().toISOString(),
+    driveBytesPerSecond: bestBytesPerSecond(machine.disk),
+    live,
+    predicted: { predictedTokensPerSecond, computeMs, stallMs, managementMs, bytesPerToken, hits, misses },
+  };
 }
 
 async function liveRun(job: LiveJob, signal: AbortSignal): Promise<LiveRun> {
@@ -140,7 +174,7 @@ async function liveRun(job: LiveJob, signal: AbortSignal): Promise<LiveRun> {
   return outcome.result as LiveRun;
 }
 
-function sampleOf({ sample }: LiveRun): TraceSample {
+function sampleOf(sample: LiveRun["sample"]): TraceSample {
   return {
     ...{ sample: 0, domain: "text", length: sample.length },
     phases: Uint8Array.from(sample.phases),
@@ -163,52 +197,49 @@ function describe(model: TracedModel, { length }: TraceSample): TraceDescription
   };
 }
 
-function slowed(disk: DiskModel, factor: number): DiskModel {
-  return { ...disk, bursts: disk.bursts.map(({ requests, ms }) => ({ requests, ms: ms * factor })) };
-}
-
-function accuracyRow(
-  cacheShare: number,
-  policy: string,
-  { sample: _, ...live }: LiveRun,
-  predicted: SimulationRow,
-  asCalibrated: SimulationRow,
-  driveDrift: number,
-): AccuracyRow {
-  const { predictedTokensPerSecond, computeMs, stallMs, managementMs, bytesPerToken, hits, misses } = predicted;
-  const error = (row: SimulationRow) => (row.predictedTokensPerSecond ?? 0) / live.tokensPerSecond - 1;
-  return {
-    ...{ cacheShare, policy, live },
-    predicted: { predictedTokensPerSecond, computeMs, stallMs, managementMs, bytesPerToken, hits, misses },
-    ...{ error: error(predicted), errorAsCalibrated: error(asCalibrated), driveDrift },
-  };
-}
-
 function table(rows: readonly AccuracyRow[]): string {
-  const number = (value: number | null, digits = 1) => (value === null ? "-" : value.toFixed(digits));
-  const both = (live: number, predicted: number | null, digits = 1) =>
-    `${number(predicted, digits)} / ${number(live, digits)}`;
+  const both = (rounds: readonly Round[], predicted: (round: Round) => number | null, live: (round: Round) => number) =>
+    [median(rounds.map((round) => predicted(round) ?? 0)), median(rounds.map(live))]
+      .map((ms) => ms.toFixed(1))
+      .join(" / ");
   return textTable(
     [
       "predicted / measured",
       "tokens/s",
       "error",
-      "hit rate",
+      "each round",
       "computing ms",
       "waiting ms",
       "managing ms",
-      "drive took",
+      "hit rate",
     ],
-    rows.map(({ cacheShare, policy, live, predicted, error, errorAsCalibrated, driveDrift }) => [
+    rows.map(({ cacheShare, policy, measuredTokensPerSecond, predictedTokensPerSecond, error, rounds }) => [
       `${policy}, ${100 * cacheShare} %`,
-      both(live.tokensPerSecond, predicted.predictedTokensPerSecond, 2),
-      `${(100 * error).toFixed(1)} %`,
-      number(live.hitRate, 3),
-      both(live.computeMs, predicted.computeMs),
-      both(live.stallMs, predicted.stallMs),
-      both(live.managementMs, predicted.managementMs),
-      `x ${driveDrift.toFixed(2)}`,
-      `${(100 * errorAsCalibrated).toFixed(1)} %`,
+      `${predictedTokensPerSecond.toFixed(2)} / ${measuredTokensPerSecond.toFixed(2)}`,
+      percent(error),
+      rounds
+        .map(({ live, predicted }) => percent((predicted.predictedTokensPerSecond ?? 0) / live.tokensPerSecond - 1))
+        .join(", "),
+      both(
+        rounds,
+        ({ predicted }) => predicted.computeMs,
+        ({ live }) => live.computeMs,
+      ),
+      both(
+        rounds,
+        ({ predicted }) => predicted.stallMs,
+        ({ live }) => live.stallMs,
+      ),
+      both(
+        rounds,
+        ({ predicted }) => predicted.managementMs,
+        ({ live }) => live.managementMs,
+      ),
+      median(rounds.map(({ live }) => live.hitRate)).toFixed(3),
     ]),
   );
+}
+
+function percent(share: number): string {
+  return `${(100 * share).toFixed(1)} %`;
 }
