@@ -155,8 +155,8 @@ describe("a model that cannot be opened", () => {
     expect(refused).toMatchObject({ name: "BudgetTooSmallError" });
     const smallest = (refused as { data: { smallestBudgetBytes: number } }).data.smallestBudgetBytes;
     expect(smallest).toBeGreaterThan(20 * 2 ** 20);
-    // The resident set of this process and of a fresh Node are measured each time, and differ by some pages.
-    await using model = await openModel(DEMO_MODEL, { memory: smallest + 4 * 2 ** 20, threads: 1, contextSize: 512 });
+    // The resident set of this process, a whole test runner, counts, is measured each time, and breathes.
+    await using model = await openModel(DEMO_MODEL, { memory: smallest + 24 * 2 ** 20, threads: 1, contextSize: 512 });
     expect(await tokensOf(model)).toHaveLength(greedy.maxTokens);
   });
 });
