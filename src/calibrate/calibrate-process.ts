@@ -4,14 +4,12 @@ import { dieWithParent } from "../memory/libc.ts";
 import type { CalibrationFigures, CalibrationJob } from "./calibrate.ts";
 import { probeCompute } from "./compute-probe.ts";
 import { probeDisk } from "./disk-probe.ts";
+import { fitDrive } from "./fit.ts";
 
 dieWithParent();
 const { disk, compute } = readMessage() as CalibrationJob;
-const drive = probeDisk(disk.file, disk.sliceBytes);
+const probed = probeDisk(disk.file, disk.sliceBytes);
 const probe = compute === undefined ? undefined : probeCompute(compute);
-const measured: CalibrationFigures = {
-  // The engine's own reads go to other pages than the probe's, which changes how many a queue holds.
-  disk: { ...drive, reportsEvery: probe?.reportsEvery ?? drive.reportsEvery },
-  compute: probe?.compute ?? null,
-};
+const fitted = probe === undefined ? probed : fitDrive(probed, probe.waits, probe.stages, probe.compute.engine);
+const measured: CalibrationFigures = { disk: probed, fitted, compute: probe?.compute ?? null };
 writeResult(measured);

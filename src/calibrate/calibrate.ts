@@ -10,7 +10,7 @@ import { smallestBudgetBytes } from "../cache/layer-budget.ts";
 import { automaticBudget } from "../engine/byte-size.ts";
 import { HOST_NODE_FLAGS } from "../engine/model-process.ts";
 import { openGguf, readMoeLayout, toModelShape } from "../gguf/index.ts";
-import type { DiskModel } from "../simulate/disk-model.ts";
+import { bestBytesPerSecond, type DiskModel } from "../simulate/disk-model.ts";
 import type { Calibration, MeasuredCompute } from "../simulate/profile.ts";
 import type { ComputeProbeJob } from "./compute-probe.ts";
 import { CalibrationError } from "./errors.ts";
@@ -34,7 +34,9 @@ export interface CalibrationJob {
 }
 
 export interface CalibrationFigures {
+  /** By itself, and as the engine got it; the same without a model. */
   readonly disk: DiskModel;
+  readonly fitted: DiskModel;
   readonly compute: MeasuredCompute | null;
 }
 
@@ -51,13 +53,13 @@ export async function calibrate(options: CalibrateOptions): Promise<Calibration>
   const job = modelPath === undefined ? diskJob(written!.path) : modelJob(modelPath, options);
   const outcome = await runBenchChild("../calibrate/calibrate-process.js", job, { nodeFlags: HOST_NODE_FLAGS, signal });
   if (outcome.status === "failed") throw new CalibrationError(outcome.reason);
-  const { disk, compute } = outcome.result as CalibrationFigures;
+  const { disk, fitted, compute } = outcome.result as CalibrationFigures;
   const { cpu, cores } = describeMachine();
   return {
     date: new Date().toISOString(),
     warmset: warmsetVersion(),
     machine: `${cpu}, ${cores} cores`,
-    disk: { file: modelPath ?? options.folder, model: disk },
+    disk: { file: modelPath ?? options.folder, model: fitted, probedBytesPerSecond: bestBytesPerSecond(disk) },
     compute,
   };
 }

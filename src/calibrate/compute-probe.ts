@@ -10,7 +10,7 @@ import { openGguf, readMoeLayout, toModelShape } from "../gguf/index.ts";
 import { nextUse } from "../policy/index.ts";
 import { REQUEST_BYTES } from "../simulate/disk-model.ts";
 import type { MeasuredCompute } from "../simulate/profile.ts";
-import { fitCompute, fitEngine, fitReports, spreadOf, trimmedMean } from "./fit.ts";
+import { fitCompute, fitEngine, type ReadWait, readWaits, spreadOf, trimmedMean } from "./fit.ts";
 import { type PassTimes, StreamStopwatch } from "./stream-stopwatch.ts";
 
 export interface ComputeProbeJob {
@@ -29,8 +29,8 @@ const PROMPTS = 2;
 
 export interface ComputeProbe {
   readonly compute: MeasuredCompute;
-  /** As the engine saw the drive (`DiskModel.reportsEvery`); null when too little was waited for. */
-  readonly reportsEvery: number | null;
+  readonly waits: readonly ReadWait[];
+  readonly stages: number;
 }
 
 export function probeCompute({ modelPath, expertBytes, threads, textFile }: ComputeProbeJob): ComputeProbe {
@@ -88,7 +88,7 @@ export function probeCompute({ modelPath, expertBytes, threads, textFile }: Comp
     decodeTokens: DECODE_TOKENS,
     promptTokens: promptTokens * prompts.length,
   };
-  return { compute, reportsEvery: fitReports([...stopping, ...running], requestsOfExpert, stages) ?? null };
+  return { compute, waits: readWaits([...stopping, ...running], requestsOfExpert), stages };
 }
 
 function evictionsOf(session: Session): number {

@@ -3,7 +3,8 @@ import { describe, expect, test } from "vitest";
 import { randomNumbers } from "../cache/replay.test-data.ts";
 import type { ModelShape } from "../cache/shape.ts";
 import { computeMsOf } from "../simulate/compute-model.ts";
-import { fitCompute, fitEngine, fitReports, spreadOf, trimmedMean } from "./fit.ts";
+import { plainDisk } from "../simulate/disk-model.ts";
+import { fitCompute, fitDrive, fitEngine, type ReadWait, readWaits, spreadOf, trimmedMean } from "./fit.ts";
 import type { PassTimes } from "./stream-stopwatch.ts";
 
 const shape: ModelShape = { layers: 4, experts: 16, expertsUsed: 2, expertBytes: [1, 1, 1, 1] };
@@ -119,28 +120,50 @@ describe("the engine's part", () => {
   });
 });
 
-describe("how a drive tells of finished reads", () => {
-  /** Waits for 1 to 3 experts of 27 requests, a request a millisecond; the first product needs a third of them. */
-  const waiting = (every: number, noise = 0) =>
-    Array.from({ length: 12 }, (_, i): PassTimes => {
-      const misses = Int32Array.from([0, 1, 2, 3]);
-      const first = (count: number) => Math.min(27 * count, Math.ceil((9 * count) / every) * every) + noise * (i % 3);
+describe("the drive as the engine got it", () => {
+  const probed = { ...plainDisk({ bytesPerSecond: 1000 * 2 ** 20, latencyMs: 0 }), reportsEvery: 1 };
+  const cost = { msPerStop: 0, msPerHandover: 0.5, msPerRequest: 0 };
+  /** Waits for 1 to 3 experts of 27 requests, of which a third is the first product's; a request takes `ms`. */
+  const waiting = (every: number, ms: number, noise = 0) =>
+    Array.from({ length: 30 }, (_, i): ReadWait => {
+      const requests = 27 * (1 + (i % 3));
+      const first = Math.min(requests, Math.ceil(requests / 3 / every) * every);
+      const lastReadyMs = 0.5 + requests * ms;
+      // Nobody waits a second time for what came with the first.
       return {
-        ...decode[0],
-        misses,
-        firstReadyMs: Float64Array.from(misses, first),
-        lastReadyMs: Float64Array.from(misses, (count) => 27 * count),
+        requests,
+        firstReadyMs: 0.5 + first * ms + noise * (i % 4),
+        lastReadyMs: first < requests ? lastReadyMs : 0,
       };
     });
-  const requests = [27, 27, 27, 27];
 
-  test("is found from when the first product could start", () => {
-    for (const every of [1, 16, 48, 80]) expect(fitReports(waiting(every), requests, 3)).toBe(every);
-    expect(fitReports(waiting(48, 1.5), requests, 3)).toBe(48);
+  test("tells of its reads as the first products could start", () => {
+    for (const every of [1, 16, 48, 80]) expect(fitDrive(probed, waiting(every, 1), 3, cost).reportsEvery).toBe(every);
+    expect(fitDrive(probed, waiting(48, 1, 1.5), 3, cost).reportsEvery).toBe(48);
   });
 
-  test("is unknown when nothing was waited for", () => {
-    expect(fitReports(decode, requests, 3)).toBeUndefined();
+  test("is as slow as its reads were", () => {
+    for (const ms of [0.7, 1.3]) {
+      const { bursts } = fitDrive(probed, waiting(48, ms), 3, cost);
+      expect(bursts[0].ms).toBeCloseTo(ms, 2);
+    }
+  });
+
+  test("is as it was probed when nothing was waited for", () => {
+    expect(fitDrive({ ...probed, reportsEvery: 7 }, [], 3, cost)).toEqual({ ...probed, reportsEvery: 7 });
+  });
+
+  test("waits are those of layers in which something was missing", () => {
+    const pass = {
+      ...decode[0],
+      misses: Int32Array.from([0, 1, 2, 1]),
+      firstReadyMs: Float64Array.from([0, 3, 4, 0]),
+      lastReadyMs: Float64Array.from([0, 0, 9, 0]),
+    };
+    expect(readWaits([pass], [9, 9, 27, 27])).toEqual([
+      { requests: 9, firstReadyMs: 3, lastReadyMs: 0 },
+      { requests: 54, firstReadyMs: 4, lastReadyMs: 9 },
+    ]);
   });
 });
 

@@ -7,6 +7,7 @@ import {
   type LayerCost,
   scaledCompute,
 } from "../simulate/compute-model.ts";
+import { type DiskModel, DrainCurve } from "../simulate/disk-model.ts";
 import type { PassTimes } from "./stream-stopwatch.ts";
 
 /** Share that is dropped on either side before a mean is taken: what else the machine did. */
@@ -56,24 +57,56 @@ export function fitEngine({ stopping, running, requestsOfExpert }: EngineSamples
   };
 }
 
+/** Reads of one layer that were waited for: from handing them over until products could start. */
+export interface ReadWait {
+  readonly requests: number;
+  /** Until the first product's weights were there, and until the last one's; 0 when nobody had to wait for them. */
+  readonly firstReadyMs: number;
+  readonly lastReadyMs: number;
+}
+
+export function readWaits(passes: readonly PassTimes[], requestsOfExpert: readonly number[]): ReadWait[] {
+  return passes.flatMap(({ misses, firstReadyMs, lastReadyMs }) =>
+    [...misses].flatMap((count, layer) =>
+      firstReadyMs[layer] === 0
+        ? []
+        : [
+            {
+              requests: count * requestsOfExpert[layer],
+              firstReadyMs: firstReadyMs[layer],
+              lastReadyMs: lastReadyMs[layer],
+            },
+          ],
+    ),
+  );
+}
+
 /**
- * How many requests the drive finishes before it tells of them (`DiskModel.reportsEvery`), from when the first product's
- * weights were there and when the last one's. Undefined when nothing was waited for at both ends.
+ * The drive as the engine got it: as slow or fast as its reads were, and telling of them as it did. A drive of a virtual
+ * machine serves places that were read a while ago faster than others, and a probe reads other places and into other
+ * pages. Unchanged when too little was waited for.
  */
-export function fitReports(passes: readonly PassTimes[], requestsOfExpert: readonly number[], stages: number) {
-  const seen: { readonly requests: number; readonly told: number }[] = [];
-  for (const { misses, firstReadyMs, lastReadyMs } of passes)
-    for (const [layer, count] of misses.entries()) {
-      if (firstReadyMs[layer] === 0 || lastReadyMs[layer] === 0) continue;
-      const requests = count * requestsOfExpert[layer];
-      seen.push({ requests, told: (requests * firstReadyMs[layer]) / lastReadyMs[layer] });
-    }
-  if (seen.length < FEWEST_WAITS) return undefined;
+export function fitDrive(probed: DiskModel, waits: readonly ReadWait[], stages: number, cost: EngineCost): DiskModel {
+  const both = waits.filter(({ lastReadyMs }) => lastReadyMs > 0);
+  const reportsEvery = both.length < FEWEST_WAITS ? probed.reportsEvery : fitReports(both, stages);
+  const curve = new DrainCurve(probed);
+  const factors = waits.flatMap(({ requests, firstReadyMs, lastReadyMs }) => {
+    // Told of all together, so that the first weights came with the last ones.
+    const ms = lastReadyMs > 0 ? lastReadyMs : requests <= reportsEvery ? firstReadyMs : 0;
+    return ms > cost.msPerHandover ? [(ms - cost.msPerHandover) / curve.ms(requests)] : [];
+  });
+  const factor = factors.length < FEWEST_WAITS ? 1 : trimmedMean(factors);
+  const bursts = probed.bursts.map(({ requests, ms }) => ({ requests, ms: ms * factor }));
+  return { ...probed, bursts, reportsEvery };
+}
+
+/** How many finished requests the drive tells of together, from when the first product's weights were there. */
+function fitReports(waits: readonly ReadWait[], stages: number): number {
   const error = (every: number) =>
     trimmedMean(
-      seen.map(({ requests, told }) => {
-        const first = Math.min(requests, Math.ceil(requests / stages / every) * every);
-        return Math.abs(first - told) / requests;
+      waits.map(({ requests, firstReadyMs, lastReadyMs }) => {
+        const told = Math.min(requests, Math.ceil(requests / stages / every) * every);
+        return Math.abs(told / requests - firstReadyMs / lastReadyMs);
       }),
     );
   return REPORT_SIZES.reduce((best, every) => (error(every) < error(best) ? every : best));

@@ -84,8 +84,9 @@ function calibrationText({ disk, compute, machine }: Calibration, file: string):
   ]);
   return [
     `${machine}`,
-    `Drive of ${shortened(disk.file)}, reads of ${formatBytes(requestBytes)}:`,
+    `Drive of ${shortened(disk.file)}, reads of ${formatBytes(requestBytes)}${compute === null ? "" : ", as the engine got it"}:`,
     alignColumns([...speeds, ["a small read", formatMs(latencyMs)]]),
+    ...(compute === null ? [] : [`  By itself, while nothing computed: ${formatRate(disk.probedBytesPerSecond)}`]),
     ...(reportsEvery > 1
       ? [`  It tells of finished reads only when about ${reportsEvery} are done, or all: no product can start early.`]
       : []),

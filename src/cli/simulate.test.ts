@@ -77,6 +77,18 @@ describe("the text", () => {
   });
 });
 
+test("a machine that is measured first is named with its date", async () => {
+  const profile = path.join(folder, "measured.json");
+  const measured = ["--calibrate", "demo", "--profile", profile];
+  const { stdout, exitCode } = await simulate("--policies", "lru", "--cache", "3000MiB", ...measured);
+  expect(exitCode).toBe(0);
+  const today = new Date().toISOString().slice(0, 10);
+  expect(stdout).toMatch(new RegExp(`Drive: up to .* measured ${today} on .*demo-moe`));
+  expect(stdout).toMatch(new RegExp(`Computing: .* scaled by the experts' bytes.* measured ${today} with demo-moe`));
+  const again = await simulate("--policies", "lru", "--cache", "3000MiB", "--profile", profile, "--json");
+  expect(JSON.parse(again.stdout)).toMatchObject({ profile, machine: { disk: { kind: "calibrated" } } });
+});
+
 describe("refused:", () => {
   const fails = async (exitCode: number, message: RegExp, ...args: string[]) => {
     const result = await simulate(...args);

@@ -21,7 +21,7 @@ function measured(modelPath: string, of: ModelShape, msPerToken: number, denseBy
 }
 
 function calibration(date: string, bytesPerSecond: number, compute: MeasuredCompute | null): Calibration {
-  const disk = { file: "/models", model: plainDisk({ bytesPerSecond }) };
+  const disk = { file: "/models", model: plainDisk({ bytesPerSecond }), probedBytesPerSecond: bytesPerSecond };
   return { date, warmset: "0.1.0", machine: "a processor, 2 cores", disk, compute };
 }
 

@@ -31,7 +31,10 @@ export interface Calibration {
 export interface MeasuredDisk {
   /** Where was read. */
   readonly file: string;
+  /** As the engine got it where a model was given, else as a probe found it. */
   readonly model: DiskModel;
+  /** By itself, while nothing computed. */
+  readonly probedBytesPerSecond: number;
 }
 
 export interface MeasuredCompute {

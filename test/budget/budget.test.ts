@@ -41,7 +41,7 @@ describe("a budget for everything", () => {
     ["everything", 1.2],
   ])("is kept by program and model together: %s", async (_, share) => {
     const smallest = await smallestBudget();
-    const budget = Math.ceil(smallest + 4 * MIB + share * 200 * MIB);
+    const budget = Math.ceil(smallest + 16 * MIB + share * 200 * MIB);
     const ownBytes = process.memoryUsage.rss();
     await using opened = await openModel(model, { ...SMALL, memory: budget });
     expect(opened.info.resident).toBe(share > 1);
