@@ -1,9 +1,0 @@
-export const u32 = (value) => ({ type: "u32", value });
-export const f32 = (value) => ({ type: "f32", value });
-export const bool = (value) => ({ type: "bool", value });
-export const text = (value) => ({ type: "string", value });
-export const u32s = (value) => ({ type: "u32[]", value });
-export const i32s = (value) => ({ type: "i32[]", value });
-export const f32s = (value) => ({ type: "f32[]", value });
-export const bools = (value) => ({ type: "bool[]", value });
-export const texts = (value) => ({ type: "string[]", value });
