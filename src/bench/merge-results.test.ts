@@ -31,6 +31,23 @@ test("keeps the older part's cells, and the newer part's where both have one", (
   ]);
 });
 
+test("takes from the older part what the newer one did not measure", () => {
+  const older = { ...result([row(0.5, 1)]), device: "probed" } as unknown as BenchResult;
+  const cold = result([{ ...row(0.33, 2), scenario: "cold" }]);
+  const newer = {
+    ...cold,
+    configuration: { ...cold.configuration, threads: 2, decodeTokens: null },
+    device: undefined,
+    limits: { computeMs: {}, deviceBytesPerSecond: null },
+  } as unknown as BenchResult;
+  const known = { ...older, limits: { computeMs: {}, deviceBytesPerSecond: 3 } } as unknown as BenchResult;
+  const merged = mergeResults(known, newer, "lru");
+  expect(merged.configuration.decodeTokens).toBe(52);
+  expect(merged.device).toBe("probed");
+  expect(merged.limits.deviceBytesPerSecond).toBe(3);
+  expect(merged.rows.length).toBe(2);
+});
+
 test("refuses parts of different models", () => {
   expect(() => mergeResults(result([]), result([], 8), "lru")).toThrow(/modelBytes: 7 and 8/);
 });

@@ -10,13 +10,9 @@ import { judgeTargets } from "./targets.ts";
  *   each other are read as comparable.
  */
 export function mergeResults(older: BenchResult, newer: BenchResult, targetPolicy: string): BenchResult {
-  // Cold starts force a single token and say nothing of how many the others forced.
-  const coldOnly = newer.rows.every(({ scenario }) => scenario === "cold");
-  const { decodeTokens, warmupTokens } = coldOnly ? older.configuration : newer.configuration;
-  const configuration = { ...newer.configuration, decodeTokens, warmupTokens };
   for (const key of ["modelFile", "modelBytes", "threads", "readAheadKb", "memoryLimit", "decodeTokens"] as const) {
-    const [before, after] = [older.configuration[key], configuration[key]];
-    if (before !== after)
+    const [before, after] = [older.configuration[key], newer.configuration[key]];
+    if (before !== after && before !== null && after !== null)
       throw new RangeError(`The parts differ in ${key}: ${before} and ${after}. Measure both alike.`);
   }
   const measured = new Set(newer.rows.map(cellOf));
@@ -25,15 +21,20 @@ export function mergeResults(older: BenchResult, newer: BenchResult, targetPolic
   const computeMs = { ...older.limits.computeMs, ...newer.limits.computeMs };
   return {
     ...newer,
-    configuration,
+    configuration: filledFrom(newer.configuration, older.configuration),
     elapsedMs: older.elapsedMs + newer.elapsedMs,
-    device: coldOnly ? older.device : newer.device,
-    // The device is not asked beside cold starts.
-    limits: { ...(coldOnly ? older.limits : newer.limits), computeMs },
+    device: newer.device ?? older.device,
+    limits: { ...filledFrom(newer.limits, older.limits), computeMs },
     rows,
     targets: judgeTargets(rows, targetPolicy, computeMs),
-    notes: [...new Set([...older.notes, ...newer.notes, `Measured in parts, ${older.date} and ${newer.date}.`])],
+    notes: [...new Set([...older.notes, ...newer.notes, `Measured in parts, ${older.date} and ${newer.date}`])],
   };
+}
+
+/** What a part did not measure is null: the device, for one, is not asked beside cold starts. */
+function filledFrom<T extends object>(newer: T, older: T): T {
+  const known = Object.entries(newer).filter(([, value]) => value !== null && value !== undefined);
+  return { ...older, ...Object.fromEntries(known) };
 }
 
 const ORDER: readonly ResultRow["scenario"][] = ["fits", "limited", "cold"];

@@ -101,8 +101,9 @@ export interface BenchConfiguration {
   readonly pageCache: string;
   /** Where the forced tokens come from. */
   readonly domains: readonly string[];
-  readonly decodeTokens: number;
-  readonly warmupTokens: number;
+  /** Tokens of a run that is no cold start, and of them those before the count; null where there was none. */
+  readonly decodeTokens: number | null;
+  readonly warmupTokens: number | null;
   readonly repetitions: number;
 }
 

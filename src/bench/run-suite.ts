@@ -150,6 +150,8 @@ class Suite {
   #configuration(): BenchConfiguration {
     const { modelPath, texts, cells } = this.#options;
     const finished = this.#measured.flatMap(({ runs }) => finishedRuns(runs));
+    const decoding = cells.filter(({ scenario }) => scenario !== "cold");
+    const most = (counts: readonly number[]) => (counts.length === 0 ? null : Math.max(...counts));
     return {
       // Those of our own contender where it ran: it names all.
       versions: { warmset: warmsetVersion(), ...finished.at(-1)?.run.versions },
@@ -163,8 +165,8 @@ class Suite {
       memoryLimit: this.#conditions.memoryLimit,
       pageCache: this.#conditions.pageCache,
       domains: texts.map(({ domain }) => domain),
-      decodeTokens: Math.max(...cells.map(({ decodeTokens }) => decodeTokens)),
-      warmupTokens: Math.max(...cells.map(({ warmupTokens }) => warmupTokens)),
+      decodeTokens: most(decoding.map(({ decodeTokens }) => decodeTokens)),
+      warmupTokens: most(decoding.map(({ warmupTokens }) => warmupTokens)),
       repetitions: this.#repetitions,
     };
   }

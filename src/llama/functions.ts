@@ -79,15 +79,6 @@ export interface LlamaFunctions {
     stripSpaces: number,
     special: boolean,
   ): number;
-  llama_detokenize(
-    vocab: NativePointer,
-    tokens: Int32Array,
-    count: number,
-    text: Buffer,
-    capacity: number,
-    removeSpecial: boolean,
-    unparseSpecial: boolean,
-  ): number;
 
   llama_sampler_chain_init(params: StructValue): NativePointer;
   llama_sampler_chain_add(chain: NativePointer, sampler: NativePointer): void;
@@ -225,8 +216,6 @@ export const LLAMA_PROTOTYPES: Record<keyof LlamaFunctions, string> = {
     "int32_t llama_tokenize(void *vocab, void *text, int32_t text_len, void *tokens, int32_t n_tokens_max, bool add_special, bool parse_special)",
   llama_token_to_piece:
     "int32_t llama_token_to_piece(void *vocab, int32_t token, void *buf, int32_t length, int32_t lstrip, bool special)",
-  llama_detokenize:
-    "int32_t llama_detokenize(void *vocab, void *tokens, int32_t n_tokens, void *text, int32_t text_len_max, bool remove_special, bool unparse_special)",
 
   llama_sampler_chain_init: "void *llama_sampler_chain_init(llama_sampler_chain_params params)",
   llama_sampler_chain_add: "void llama_sampler_chain_add(void *chain, void *smpl)",

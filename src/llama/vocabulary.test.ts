@@ -44,6 +44,7 @@ describe("Vocabulary", () => {
         const bytes = Buffer.concat([...tokens].map((token) => vocabulary.piece(token)));
         expect(bytes.equals(Buffer.from(original))).toBe(true);
       }),
+      { examples: [[" ,"], ["it 's ."]] },
     );
   });
 

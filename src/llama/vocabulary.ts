@@ -95,17 +95,12 @@ export class Vocabulary {
     return piece;
   }
 
-  /** Text of whole token sequences; the inverse of `tokenize`, which also drops a space that the tokeniser added. */
+  /**
+   * Text of a whole sequence, piece by piece. Not by llama_detokenize, which tidies away spaces before punctuation (" ," is
+   * "," there) and so is no inverse of `tokenize`. A space that the tokeniser itself put in front stays.
+   */
   detokenize(tokens: Int32Array | readonly number[], options: DetokenizeOptions = {}): string {
-    const ids = tokens instanceof Int32Array ? tokens : Int32Array.from(tokens);
-    const special = options.special ?? false;
-    const address = this.handle.address;
-    let text = Buffer.alloc(ids.length * 8 + 64);
-    for (;;) {
-      const length = this.#llama.llama_detokenize(address, ids, ids.length, text, text.length, false, special);
-      if (length >= 0) return text.toString("utf8", 0, length);
-      text = Buffer.alloc(-length);
-    }
+    return Buffer.concat(Array.from(tokens, (token) => this.piece(token, options))).toString();
   }
 
   /** Whether generation ends with this token (end of sequence, of turn, of message). */

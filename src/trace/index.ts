@@ -12,7 +12,6 @@ export { type OpenTrace, openTrace } from "./trace-reader.ts";
 export {
   createTrace,
   resumeTrace,
-  type TracePiece,
   type TraceWriter,
   type TraceWriterOptions,
 } from "./trace-writer.ts";

@@ -2,6 +2,7 @@
  * The writer of a trace: samples go into the two tables of the part under way, and whole parts are listed in `trace.json`. What
  * a trace is made of in its files is here; what callers are promised is in `trace-writer.ts`.
  */
+
 import fs from "node:fs/promises";
 import path from "node:path";
 import { TEMPORARY } from "./parquet/parquet-file.ts";
@@ -10,9 +11,10 @@ import { RoutingRows } from "./routing-rows.ts";
 import { TablePart } from "./table-part.ts";
 import { identityMetadata, partPath, routingColumns, TABLES, type TableName, TOKEN_COLUMNS } from "./tables.ts";
 import { TokenRows } from "./token-rows.ts";
+import type { TracePiece } from "./trace.ts";
 import { TraceError } from "./trace-error.ts";
 import { type TraceFile, writeTraceJson } from "./trace-json.ts";
-import type { TracePiece, TraceWriter, TraceWriterOptions } from "./trace-writer.ts";
+import type { TraceWriter, TraceWriterOptions } from "./trace-writer.ts";
 
 const PART_BYTES = 64 * 1024 * 1024;
 const PART_MS = 5000;

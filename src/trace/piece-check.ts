@@ -1,8 +1,7 @@
 /** What a writer asks of the pieces that it is given: shapes, ranges and order. A mistake is the caller's, and is named. */
 import { checkExpertRows, firstDescent, firstNotFinite } from "./row-check.ts";
-import { DECODE, NO_ID, type TraceDescription } from "./trace.ts";
+import { DECODE, NO_ID, type TraceDescription, type TracePiece } from "./trace.ts";
 import { TraceError, type TracePlace } from "./trace-error.ts";
-import type { TracePiece } from "./trace-writer.ts";
 
 /** Where the sample stands when the piece comes. */
 export interface PieceFacts {

@@ -1,7 +1,7 @@
 /** Traces of any shape, with everything that the format allows: for tests that write and read them. */
 import fc from "fast-check";
-import { DECODE, NO_ID, PREFILL, type TraceDescription, type TraceSample } from "./trace.ts";
-import type { TracePiece, TraceWriter } from "./trace-writer.ts";
+import { DECODE, NO_ID, PREFILL, type TraceDescription, type TracePiece, type TraceSample } from "./trace.ts";
+import type { TraceWriter } from "./trace-writer.ts";
 
 export interface TraceShape {
   readonly layers: number;

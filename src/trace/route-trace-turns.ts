@@ -3,9 +3,8 @@
  * as one batch, then the decoded tokens. A row that does not fit is an error that names its line.
  */
 import { type RouteTraceHeader, type RouteTraceRow, readRouteTrace } from "./route-trace-file.ts";
-import { DECODE, NO_ID, PREFILL } from "./trace.ts";
+import { DECODE, NO_ID, PREFILL, type TracePiece } from "./trace.ts";
 import { TraceError } from "./trace-error.ts";
-import type { TracePiece } from "./trace-writer.ts";
 
 export type TurnItem =
   | { readonly kind: "header"; readonly header: RouteTraceHeader }

@@ -15,8 +15,7 @@ import {
   type ListLengths,
 } from "./parquet/encode-column.ts";
 import { routingColumns } from "./tables.ts";
-import { NO_ID, type TraceDescription } from "./trace.ts";
-import type { TracePiece } from "./trace-writer.ts";
+import { NO_ID, type TraceDescription, type TracePiece } from "./trace.ts";
 
 /** Like DuckDB's row groups: enough for its threads, and one of ours is decoded in a few milliseconds. */
 const GROUP_ROWS = 131_072;

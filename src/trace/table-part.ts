@@ -2,12 +2,13 @@
  * One table of the part that is being written: rows collect in one buffer while the other is on its way into the file. A
  * sample that does not share a row group with an earlier one can be taken back, even when it is half in the file.
  */
+
 import type { KeyValue } from "hyparquet";
 import type { Column } from "./parquet/columns.ts";
 import type { EncodedChunk } from "./parquet/encode-column.ts";
 import { ParquetFile, type ParquetMark } from "./parquet/parquet-file.ts";
 import type { RowPlace } from "./routing-rows.ts";
-import type { TracePiece } from "./trace-writer.ts";
+import type { TracePiece } from "./trace.ts";
 
 /** A buffer of rows; `RoutingRows` and `TokenRows` are. */
 export interface Rows<Self> {

@@ -4,8 +4,7 @@ import type { Column } from "./parquet/columns.ts";
 import { type EncodedChunk, encodeAbsent, encodeLabels, encodePlain, encodeRuns } from "./parquet/encode-column.ts";
 import type { RowPlace } from "./routing-rows.ts";
 import { TOKEN_COLUMNS } from "./tables.ts";
-import type { TraceColumns } from "./trace.ts";
-import type { TracePiece } from "./trace-writer.ts";
+import type { TraceColumns, TracePiece } from "./trace.ts";
 
 const CAPACITY = 32_768;
 

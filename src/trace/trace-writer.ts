@@ -7,7 +7,7 @@ import fs from "node:fs/promises";
 import { isDeepStrictEqual } from "node:util";
 import { orUnwritable, PartsWriter, prepareTables } from "./parts-writer.ts";
 import { partPath, TABLES } from "./tables.ts";
-import type { TraceDescription } from "./trace.ts";
+import type { TraceDescription, TracePiece } from "./trace.ts";
 import { TraceError } from "./trace-error.ts";
 import {
   checkDescription,
@@ -28,33 +28,6 @@ export interface TraceWriterOptions {
    * can cost. Default: 5000.
    */
   readonly partMs?: number;
-}
-
-/**
- * Consecutive tokens of one sample, all MoE layers; a micro-batch, for one. Row-major arrays like those of `TraceSample`,
- * which is itself a piece: the whole one. Optional columns must be there if and only if the description has them.
- */
-export interface TracePiece {
-  /** T. */
-  readonly length: number;
-  /** [T] PREFILL or DECODE. */
-  readonly phases: Uint8Array;
-  /** [T] Number of the forward pass that computed the token, ascending within a sample from any start. */
-  readonly batches: Uint32Array;
-  /** [T][layers][k], best first; NO_ID after the last where a layer uses fewer (or none: it was not computed). */
-  readonly experts: Uint16Array;
-  /** [T][layers][k]; what stands beside NO_ID is not written. */
-  readonly weights: Float32Array | undefined;
-  /** [T][layers][E] */
-  readonly probs: Float32Array | undefined;
-  /** [T][layers][hiddenWidth] */
-  readonly hidden: Float32Array | undefined;
-  /** [T] */
-  readonly tokens: Int32Array | undefined;
-  /** [T]; negative where there is none. */
-  readonly predicted: Int32Array | undefined;
-  /** [T] NaN where there is none. */
-  readonly loss: Float32Array | undefined;
 }
 
 /**

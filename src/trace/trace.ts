@@ -72,21 +72,19 @@ export const DECODE = 1;
 export const NO_ID = 0xffff;
 
 /**
- * One sample: T consecutive tokens of one text, all MoE layers. Row-major arrays; `layers` is `moeBlocks.length`. Samples
- * never join: metrics and caches of the paper's convention restart at each.
+ * Consecutive tokens of one sample, all MoE layers; a micro-batch, for one. Row-major arrays; `layers` is `moeBlocks.length`.
+ * What is written has an optional column if and only if the description has it; what is read, those that were wanted.
  */
-export interface TraceSample {
-  readonly sample: number;
-  readonly domain: string;
-  /** T. Positions are 0..T-1 without gaps. */
+export interface TracePiece {
+  /** T. */
   readonly length: number;
   /** [T] PREFILL or DECODE. */
   readonly phases: Uint8Array;
-  /** [T] Forward pass that computed the token: equal neighbours were one micro-batch. Ascending within a sample. */
+  /** [T] Number of the forward pass that computed the token, ascending within a sample from any start. */
   readonly batches: Uint32Array;
-  /** [T][layers][k], best first; NO_ID where a layer uses fewer. */
+  /** [T][layers][k], best first; NO_ID after the last where a layer uses fewer (or none: it was not computed). */
   readonly experts: Uint16Array;
-  /** [T][layers][k], sums to 1 per layer where the model renormalises. */
+  /** [T][layers][k]; what stands beside NO_ID is not written. */
   readonly weights: Float32Array | undefined;
   /** [T][layers][E] */
   readonly probs: Float32Array | undefined;
@@ -94,10 +92,19 @@ export interface TraceSample {
   readonly hidden: Float32Array | undefined;
   /** [T] */
   readonly tokens: Int32Array | undefined;
-  /** [T] The model's most likely next token. */
+  /** [T]; negative where there is none. */
   readonly predicted: Int32Array | undefined;
-  /** [T] Natural log loss of the true next token; NaN where there is none. */
+  /** [T] NaN where there is none. */
   readonly loss: Float32Array | undefined;
+}
+
+/**
+ * One sample, which is a piece too: the whole one, its positions 0..T-1 without gaps. Samples never join: metrics and
+ * caches of the paper's convention restart at each.
+ */
+export interface TraceSample extends TracePiece {
+  readonly sample: number;
+  readonly domain: string;
 }
 
 /** Which optional columns a reader wants; reading what is not needed costs time and memory. Default: none. */

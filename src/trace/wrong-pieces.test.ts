@@ -4,8 +4,8 @@ import os from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { describeShape, PLAIN_SHAPE, samplesOf } from "./random-traces.test-data.ts";
-import { NO_ID } from "./trace.ts";
-import { createTrace, type TracePiece, type TraceWriter } from "./trace-writer.ts";
+import { NO_ID, type TracePiece } from "./trace.ts";
+import { createTrace, type TraceWriter } from "./trace-writer.ts";
 
 const shape = { ...PLAIN_SHAPE, probs: true };
 const [sample] = samplesOf(shape);

@@ -7,8 +7,7 @@ import type { Phase } from "../../cache/policy.ts";
 import type { Session } from "../../engine/session.ts";
 import { Batch, createSampler, type SamplerOptions } from "../../llama/index.ts";
 import { PredictionScorer } from "../../llama/prediction-scores.ts";
-import { DECODE, PREFILL } from "../trace.ts";
-import type { TracePiece } from "../trace-writer.ts";
+import { DECODE, PREFILL, type TracePiece } from "../trace.ts";
 import type { RoutingBuffer } from "./routing-buffer.ts";
 
 /** A piece of the `index`-th of the samples that were given; pieces of one sample follow one another. */
