@@ -30,9 +30,9 @@ export function recordSession(
   const passes: RecordedPass[] = [];
   const routed = stream.routed.bind(stream);
   const begin = stream.begin.bind(stream);
-  stream.begin = (phase, iteration, ids) => {
+  stream.begin = (phase, iteration, request, ids) => {
     passes.push({ tokens: ids.length, layers: [] });
-    begin(phase, iteration, ids);
+    begin(phase, iteration, request, ids);
   };
   stream.routed = (stop: RouterStop) => {
     const experts: number[] = [];

@@ -20,7 +20,15 @@ function openCache(budgetBytes: number, policy: Policy = lru()) {
     load: (incoming, kind) => void told.push(`${kind} ${incoming}`),
   };
   const cache = new ExpertCache(shape, budgetBytes, policy, sink);
-  cache.iteration({ phase: "decode", iteration: 0, tokens: 1, tokenIds: new Int32Array(1), embeddings: undefined });
+  cache.iteration({
+    phase: "decode",
+    iteration: 0,
+    tokens: 1,
+    tokenIds: new Int32Array(1),
+    embeddings: undefined,
+    request: 0,
+    nowMs: 0,
+  });
   const demand = (layer: number, ...experts: number[]) =>
     cache.routed(
       routerEvent(
@@ -345,7 +353,15 @@ function runWithRandomTiming(
   };
   iterations.forEach(({ phase, stops }, iteration) => {
     const tokens = stops[0]?.tokens ?? 0;
-    cache.iteration({ phase, iteration, tokens, tokenIds: new Int32Array(tokens), embeddings: undefined });
+    cache.iteration({
+      phase,
+      iteration,
+      tokens,
+      tokenIds: new Int32Array(tokens),
+      embeddings: undefined,
+      request: 0,
+      nowMs: 0,
+    });
     for (const stop of stops) {
       pinned = new Set(stop.distinct);
       for (const k of pinned) unused.delete(k);

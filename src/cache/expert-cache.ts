@@ -90,7 +90,7 @@ export class ExpertCache implements Residents {
   #phase: Phase = "prefill";
   #reason: EvictionReason = "demand";
   readonly #counters: Record<Phase, CacheCounters> = { prefill: emptyCounters(), decode: emptyCounters() };
-  readonly #link: { residents: Residents; layer: number; spareBytes: number; phase: Phase };
+  readonly #link: { residents: Residents; layer: number; nowMs: number; spareBytes: number; phase: Phase };
 
   constructor(
     shape: ModelShape,
@@ -113,7 +113,7 @@ export class ExpertCache implements Residents {
     this.#prefetchedAt = new Int32Array(total);
     this.#layerRuns = new Int32Array(shape.layers);
     this.demanded = new Int32Array(shape.experts);
-    this.#link = { residents: this, layer: 0, spareBytes: 0, phase: this.#phase };
+    this.#link = { residents: this, layer: 0, nowMs: 0, spareBytes: 0, phase: this.#phase };
     const allBytes = shape.expertBytes.reduce((sum, bytes) => sum + bytes * shape.experts, 0);
     policy.begin(shape, Math.floor((budgetBytes * total) / allBytes));
   }
@@ -181,6 +181,7 @@ export class ExpertCache implements Residents {
     if (distinctCount * bytes > this.budgetBytes)
       throw new LayerExceedsBudgetError(layer, distinctCount * bytes, this.budgetBytes);
     this.#layer = layer;
+    this.#link.nowMs = event.nowMs;
     this.#layerRuns[layer] = (this.#layerRuns[layer] as number) + 1;
 
     const counters = this.#counters[this.#phase];

@@ -16,9 +16,17 @@ export interface PolicyNeeds {
   readonly embeddings: boolean;
   /** The router's input of the layer, per token. */
   readonly hidden: boolean;
+  /** All experts of a layer are brought in before it runs, chosen or not, as systems do that do not look at the router. */
+  readonly wholeLayers: boolean;
 }
 
-export const NEEDS_NOTHING: PolicyNeeds = { probabilities: false, nextGate: false, embeddings: false, hidden: false };
+export const NEEDS_NOTHING: PolicyNeeds = {
+  probabilities: false,
+  nextGate: false,
+  embeddings: false,
+  hidden: false,
+  wholeLayers: false,
+};
 
 export type Phase = "prefill" | "decode";
 
@@ -26,6 +34,10 @@ export interface IterationStart {
   readonly phase: Phase;
   /** Counts iterations (forward passes over one micro-batch) since `begin`. */
   readonly iteration: number;
+  /** Counts requests since `begin`: a prompt and what was generated for it. A long prompt has several micro-batches. */
+  readonly request: number;
+  /** The host's clock, ms: the engine's own or a simulated one. Never back. */
+  readonly nowMs: number;
   /** Number of tokens in the micro-batch. */
   readonly tokens: number;
   /** Token ids of the micro-batch, length `tokens`. */
@@ -40,6 +52,8 @@ export interface IterationStart {
  */
 export interface RouterEvent {
   readonly layer: number;
+  /** As in `IterationStart`. */
+  readonly nowMs: number;
   readonly tokens: number;
   /** Experts that a token uses in this layer: `shape.expertsUsed`, or less where layers differ. */
   readonly expertsUsed: number;
@@ -47,7 +61,10 @@ export interface RouterEvent {
   readonly experts: Int32Array;
   /** Mixture weights of the chosen experts, same shape; all zero when the engine could not read them. */
   readonly weights: Float32Array;
-  /** Distinct experts of the micro-batch as keys in order of first appearance, valid up to `distinctCount`. */
+  /**
+   * Distinct experts of the micro-batch as keys in order of first appearance, valid up to `distinctCount`; with
+   * `needs.wholeLayers` the layer's others follow.
+   */
   readonly distinct: Int32Array;
   readonly distinctCount: number;
   /** `[tokens][experts]`, rows sum to 1, only when `needs.probabilities`. */
@@ -77,6 +94,8 @@ export interface LinkState {
   readonly residents: Residents;
   /** MoE layer whose router ran last. */
   readonly layer: number;
+  /** As in `IterationStart`. */
+  readonly nowMs: number;
   /** Bytes that can still be read before the next router stop without delaying it, as the engine estimates. */
   readonly spareBytes: number;
   readonly phase: Phase;
@@ -119,6 +138,8 @@ export interface Policy {
    * evictable). Must return a key for which `candidates.evictable` holds.
    */
   victim(candidates: Residents, reason: EvictionReason, incoming: ExpertKey): ExpertKey;
+  /** What it has learned, for a later run of the same policy on the same model; left out by those that learn nothing lasting. */
+  learned?(): Uint8Array;
   /** The model closes, or the replay is over. */
   end(): void;
 }

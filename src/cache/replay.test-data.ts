@@ -39,7 +39,15 @@ export function replay(
   const cache = new ExpertCache(shape, budgetBytes, policy, sink, onDecision === undefined ? {} : { onDecision });
   iterations.forEach(({ phase, stops }, iteration) => {
     const tokens = stops[0]?.tokens ?? 0;
-    cache.iteration({ phase, iteration, tokens, tokenIds: new Int32Array(tokens), embeddings: undefined });
+    cache.iteration({
+      phase,
+      iteration,
+      tokens,
+      tokenIds: new Int32Array(tokens),
+      embeddings: undefined,
+      request: 0,
+      nowMs: 0,
+    });
     for (const stop of stops) {
       cache.routed(routerEvent(stop));
       for (const key of reads.splice(0)) cache.completed(key);
@@ -54,6 +62,7 @@ export function routerEvent(stop: RecordedRouting, nextGate?: Float32Array) {
   const expertsUsed = stop.tokens === 0 ? 0 : stop.experts.length / stop.tokens;
   return {
     ...stop,
+    nowMs: 0,
     expertsUsed,
     distinctCount: stop.distinct.length,
     probabilities: undefined,

@@ -18,6 +18,8 @@ export interface ModelShape {
   readonly expertsUsed: number;
   /** Bytes of one expert (all of its slices) in each MoE layer, length `layers`. Mixed quantisations differ by layer. */
   readonly expertBytes: readonly number[];
+  /** Width of the residual stream, of embeddings and of the routers' inputs; undefined where a trace does not tell. */
+  readonly hiddenSize?: number | undefined;
 }
 
 export function expertKey(shape: ModelShape, layer: number, expert: number): ExpertKey {

@@ -75,6 +75,7 @@ export class ExpertStream implements GraphListener {
     this.#probabilities = new Float32Array(microBatchTokens * shape.experts);
     this.#event = {
       layer: 0,
+      nowMs: 0,
       tokens: 0,
       expertsUsed: 0,
       experts: new Int32Array(microBatchTokens * shape.expertsUsed),
@@ -94,11 +95,20 @@ export class ExpertStream implements GraphListener {
     );
   }
 
-  begin(phase: Phase, iteration: number, tokenIds: Int32Array): void {
+  begin(phase: Phase, iteration: number, request: number, tokenIds: Int32Array): void {
     this.#phase = phase;
     this.#leftAt = 0;
     this.#stalledSince = this.times.stallMs;
-    this.cache.iteration({ phase, iteration, tokens: tokenIds.length, tokenIds, embeddings: undefined });
+    const nowMs = this.#now();
+    this.cache.iteration({
+      phase,
+      iteration,
+      request,
+      nowMs,
+      tokens: tokenIds.length,
+      tokenIds,
+      embeddings: undefined,
+    });
   }
 
   routed(stop: RouterStop): boolean {
@@ -113,6 +123,7 @@ export class ExpertStream implements GraphListener {
       return true;
     }
     this.#readDecision(stop);
+    this.#event.nowMs = start;
     this.#poll();
     this.#callOff(stop.layer, false);
     const { nextGate } = this.#options;

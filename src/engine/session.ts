@@ -78,6 +78,7 @@ export class Session implements Disposable {
   readonly #batch: Batch;
   readonly #abort: Uint8Array | undefined;
   #iteration = 0;
+  #request = -1;
   #wallMs = 0;
   #disposed = false;
 
@@ -114,6 +115,8 @@ export class Session implements Disposable {
     if (position + tokens.length > this.context.contextSize)
       throw new ContextFullError(position + tokens.length, this.context.contextSize);
     const phase: Phase = tokens.length > 1 ? "prefill" : "decode";
+    // A prompt from the start, or what a user added: text that was not generated.
+    if (position === 0 || phase === "prefill") this.#request++;
     try {
       for (let from = 0; from < tokens.length; from += this.microBatchTokens) {
         const to = Math.min(from + this.microBatchTokens, tokens.length);
@@ -131,9 +134,10 @@ export class Session implements Disposable {
 
   /**
    * Computes one batch of any tokens of any sequences, at most `microBatchTokens` of them. Logits are read from
-   * `context.logits(index)`.
+   * `context.logits(index)`. A prompt counts as a request of its own.
    */
   decode(batch: Batch, phase: Phase, tokenIds: Int32Array): void {
+    if (phase === "prefill" || this.#request < 0) this.#request++;
     this.#compute(batch, phase, tokenIds);
   }
 
@@ -175,7 +179,7 @@ export class Session implements Disposable {
     const { streaming, hook } = this.#parts;
     this.#checkFiles();
     hook?.begin();
-    streaming?.stream.begin(phase, this.#iteration++, tokenIds);
+    streaming?.stream.begin(phase, this.#iteration++, this.#request, tokenIds);
     const start = performance.now();
     const result = this.context.decode(batch);
     this.#wallMs += performance.now() - start;

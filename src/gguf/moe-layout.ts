@@ -167,6 +167,7 @@ export function toModelShape(layout: MoeLayout): ModelShape {
     experts: layout.expertsPerLayer,
     expertsUsed: layout.expertsUsed,
     expertBytes: layout.moeLayers.map(({ expertBytes }) => expertBytes),
+    hiddenSize: layout.hiddenSize,
   };
 }
 

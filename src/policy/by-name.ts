@@ -8,11 +8,20 @@ import { lru } from "./lru.ts";
 import { nextGate } from "./next-gate.ts";
 import { nextUse } from "./next-use.ts";
 import { onDemand } from "./on-demand.ts";
+import { PolicySwitches } from "./policy-switches.ts";
 
 /** A use counts half after this many tokens in `lfu-decayed`; the best single half-life on the recorded traces. */
 const DECAYED_HALF_LIFE = 8;
 
-const BASES: Readonly<Record<string, () => Policy>> = {
+/** What some policies are made from beyond their switches; which of them, their own files say. */
+export interface PolicyResources {
+  /** What a policy of this name had learned in an earlier run, from its `learned()`. @default it starts with nothing */
+  readonly learned?: Uint8Array;
+}
+
+type Make = (switches: PolicySwitches, resources: PolicyResources) => Policy;
+
+const BASES: Readonly<Record<string, Make>> = {
   "on-demand": onDemand,
   lru,
   lfu: () => lfu(),
@@ -43,14 +52,22 @@ export function policyNames(): readonly string[] {
   return [...Object.keys(BASES), ...Object.keys(ADDITIONS).map((name) => `+${name}`)];
 }
 
-/** A new policy. Throws UnknownPolicyError. */
-export function policyByName(name: string): Policy {
-  const [baseName = "", ...additions] = name.split("+");
+/**
+ * A new policy.
+ * @param name a base, its switches after a colon, additions after plus signs: `finemoe:threshold=coverage,distance=3`
+ * @throws UnknownPolicyError, PolicySwitchError
+ */
+export function policyByName(name: string, resources: PolicyResources = {}): Policy {
+  const [first = "", ...additions] = name.split("+");
+  const [baseName = "", ...rest] = first.split(":");
   const base = Object.hasOwn(BASES, baseName) ? BASES[baseName] : undefined;
   if (base === undefined) throw new UnknownPolicyError(name, baseName);
+  const switches = new PolicySwitches(name, rest.join(":"));
+  const made = base(switches, resources);
+  switches.finish();
   return additions.reduce((policy, addition) => {
     const add = Object.hasOwn(ADDITIONS, addition) ? ADDITIONS[addition] : undefined;
     if (add === undefined) throw new UnknownPolicyError(name, `+${addition}`);
     return add(policy);
-  }, base());
+  }, made);
 }

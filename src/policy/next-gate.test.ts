@@ -22,7 +22,15 @@ function open(budgetBytes: number, options: NextGateOptions = {}, base = lru()) 
     },
   });
   const iteration = (tokens: number) =>
-    cache.iteration({ phase: "decode", iteration: 0, tokens, tokenIds: new Int32Array(tokens), embeddings: undefined });
+    cache.iteration({
+      phase: "decode",
+      iteration: 0,
+      tokens,
+      tokenIds: new Int32Array(tokens),
+      embeddings: undefined,
+      request: 0,
+      nowMs: 0,
+    });
   /** A stop whose next layer's router gives these scores, rows of six; reads done, then `spareBytes` to speculate. */
   const stop = (layer: number, tokens: number[][], scores: number[], spareBytes: number) => {
     cache.routed(routerEvent(routing(shape, layer, tokens), Float32Array.from(scores)));

@@ -196,11 +196,11 @@ describe("oracle-prefetch", () => {
       has: (candidate: ExpertKey) => held.has(candidate),
       evictable: (candidate: ExpertKey) => held.has(candidate),
     };
-    const ask = () => policy.prefetch({ residents, layer: 0, spareBytes: 10, phase: "decode" });
+    const ask = () => policy.prefetch({ residents, layer: 0, spareBytes: 10, phase: "decode", nowMs: 0 });
     policy.routed(routerEvent(iterations[0]?.stops[0] as RecordedRouting));
     // Layer 2 is there already; what does not fit is not asked for.
     expect(ask()).toBe(key(1));
-    expect(policy.prefetch({ residents, layer: 0, spareBytes: 9, phase: "decode" })).toBe(NO_EXPERT);
+    expect(policy.prefetch({ residents, layer: 0, spareBytes: 9, phase: "decode", nowMs: 0 })).toBe(NO_EXPERT);
     held.add(key(1));
     expect(ask()).toBe(key(3));
     // Layer 0 comes round after all others; layer 2 is needed sooner than layer 3.
@@ -240,6 +240,7 @@ describe("next-use", () => {
     policy.begin(shape, 3);
     const event = (expert: number, ...probabilities: number[]) => ({
       ...routing(shape, 0, [[expert]]),
+      nowMs: 0,
       expertsUsed: 1,
       distinctCount: 1,
       probabilities: Float32Array.from(probabilities),

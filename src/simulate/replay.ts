@@ -184,7 +184,7 @@ export class Replay {
     const { waitedMs, submittingMs } = memory;
     let stops = 0;
 
-    stream.begin(phase, this.#iteration++, this.#tokenIds(sample, from, to));
+    stream.begin(phase, this.#iteration++, sample.sample, this.#tokenIds(sample, from, to));
     const aroundMs = batchMs(outside, tokens) / 2;
     let computeMs = 2 * aroundMs;
     clock.ms += aroundMs;
