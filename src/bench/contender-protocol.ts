@@ -35,6 +35,8 @@ export interface WarmsetJob extends JobBase {
   readonly policy: string;
   /** False: the same policy, demand reads only. */
   readonly prefetch: boolean;
+  /** File of a predictor, for the policy that wants one. */
+  readonly predictorFile?: string | undefined;
   /** @default the engine's defaults */
   readonly variant?: SessionVariant | undefined;
 }

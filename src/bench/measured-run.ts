@@ -78,7 +78,7 @@ export class RunConditions {
  * A virtual machine gives free memory back to its host, which takes seconds per gigabyte to return it: first tokens came after
  * 1.6 s or after 5.3, by what had run before. So what a run may take is touched first, for every contender alike.
  */
-function backMemory(bytes: number): void {
+export function backMemory(bytes: number): void {
   using region = new MemoryRegion(Math.min(bytes, Math.floor(freemem() * 0.8)), "huge");
   region.touch();
 }

@@ -35,6 +35,8 @@ export interface RunSuiteOptions {
   readonly readAheadKb?: number;
   /** llama.cpp's `use_extra_bufts`. @default true, its default */
   readonly stockRepack?: boolean;
+  /** File of a predictor of the model, for the policy promoe. @default none */
+  readonly predictorFile?: string | undefined;
   /** A single run that takes longer is killed and counts as failed. @default 15 minutes */
   readonly timeoutMs?: number;
   /** One sentence per step. @default nobody is told */
@@ -93,7 +95,7 @@ class Suite {
   }
 
   async run(cell: Cell, windows: readonly TokenWindow[]): Promise<void> {
-    const { modelPath, signal, timeoutMs = TIMEOUT_MS, stockRepack = true } = this.#options;
+    const { modelPath, signal, timeoutMs = TIMEOUT_MS, stockRepack = true, predictorFile } = this.#options;
     const memoryBytes = this.#memoryBytes(cell);
     if (memoryBytes > os.totalmem()) {
       const reason = `it needs ${memoryBytes} bytes, the machine has ${os.totalmem()}`;
@@ -108,7 +110,7 @@ class Suite {
         const run = await this.#conditions.measure({
           modelPath,
           memoryBytes,
-          job: (limitBytes) => jobOf(contender, base, { memoryBytes: limitBytes, repack: stockRepack }),
+          job: (limitBytes) => jobOf(contender, base, { memoryBytes: limitBytes, repack: stockRepack, predictorFile }),
           // Only there is a run held against the device.
           prober: cell.scenario === "limited" ? this.#prober : undefined,
           timeoutMs,
@@ -195,11 +197,16 @@ function windowsOf(cell: Cell, texts: readonly TokenizedText[], contextTokens: n
 function jobOf(
   contender: Contender,
   base: Pick<ContenderJob, "modelPath" | "windows" | "warmupTokens" | "threads">,
-  settings: { readonly memoryBytes: number; readonly repack: boolean },
+  settings: {
+    readonly memoryBytes: number;
+    readonly repack: boolean;
+    readonly predictorFile: string | undefined;
+  },
 ): ContenderJob {
   if (contender.system === "llama.cpp") return { ...base, system: "llama.cpp", repack: settings.repack };
   const { policy, prefetch } = contender;
-  return { ...base, system: "warmset", memoryBytes: settings.memoryBytes, policy, prefetch };
+  const { memoryBytes, predictorFile } = settings;
+  return { ...base, system: "warmset", memoryBytes, policy, prefetch, predictorFile };
 }
 
 function middleProbe(probes: readonly DeviceFigures[]): DeviceFigures | undefined {

@@ -6,7 +6,10 @@ import { NO_EXPERT } from "../cache/shape.ts";
 import { emptyCounters } from "../cache/statistics.ts";
 import { openSession } from "../engine/open-session.ts";
 import type { Session } from "../engine/session.ts";
+import { headerHash } from "../gguf/header-hash.ts";
+import { openGguf } from "../gguf/index.ts";
 import { policyByName } from "../policy/index.ts";
+import { loadPredictor } from "../predict/predictor-file.ts";
 import type { ContenderRun, ExpertFigures, FirstPromptBytes, StepFigures, WarmsetJob } from "./contender-protocol.ts";
 import { firstPromptBytes, PromptExperts } from "./first-prompt.ts";
 import { warmsetVersion } from "./machine.ts";
@@ -14,7 +17,9 @@ import { type CountedFigures, forceTokens } from "./teacher-forcing.ts";
 
 /** Runs the job in this process, which should do nothing else: RSS and reads are counted from its start. */
 export function runWarmset(job: WarmsetJob, startedAtEpochMs: number): ContenderRun {
-  const policy = policyByName(job.policy);
+  const predictor =
+    job.predictorFile === undefined ? undefined : loadPredictor(job.predictorFile, headerHash(openGguf(job.modelPath)));
+  const policy = policyByName(job.policy, { predictor, stopwatch: () => performance.now() });
   // The same object with the same needs and evictions; only that it never speculates.
   if (!job.prefetch) policy.prefetch = () => NO_EXPERT;
   const promptExperts = new PromptExperts(policy);

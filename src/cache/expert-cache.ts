@@ -225,6 +225,7 @@ export class ExpertCache implements Residents {
     if (this.#state[key] !== IN_FLIGHT) return;
     this.#state[key] = RESIDENT;
     if (this.#pinRound[key] === this.#currentPinRound) this.#awaiting--;
+    this.policy.loaded?.(key, true);
     this.#readMisses();
   }
 
@@ -240,6 +241,7 @@ export class ExpertCache implements Residents {
       counters.prefetchesCancelled++;
     }
     this.#remove(key);
+    this.policy.loaded?.(key, false);
     this.#onDecision?.("cancel", key);
     this.#readMisses();
   }

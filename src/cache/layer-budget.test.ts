@@ -20,6 +20,13 @@ describe("what one layer can need at once", () => {
     expect(largestMicroBatch(shape, 2400)).toBe(Number.POSITIVE_INFINITY);
   });
 
+  test("is a whole layer where a policy brings in whole layers", () => {
+    const demand = { wholeLayers: true };
+    expect(smallestBudgetBytes(shape, 1, demand)).toBe(2400);
+    expect(largestMicroBatch(shape, 2399, demand)).toBe(0);
+    expect(largestMicroBatch(shape, 2400, demand)).toBe(Number.POSITIVE_INFINITY);
+  });
+
   test("the largest micro-batch fits the budget and one more token does not", () => {
     for (let budget = 600; budget < 2400; budget += 37) {
       const tokens = largestMicroBatch(shape, budget);

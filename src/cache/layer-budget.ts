@@ -2,7 +2,11 @@
  * What one layer can need at once. All experts that a micro-batch uses in a layer must be in memory together, because
  * the layer's matrix products run as one; a budget smaller than that asks for a smaller micro-batch.
  */
+import type { PolicyNeeds } from "./policy.ts";
 import type { ModelShape } from "./shape.ts";
+
+/** What of a policy's needs decides how much of a layer is brought in. Default: what its tokens chose. */
+export type LayerDemand = Partial<Pick<PolicyNeeds, "wholeLayers">>;
 
 /** The experts that one layer of one micro-batch needs together are larger than the whole expert budget. */
 export class LayerExceedsBudgetError extends Error {
@@ -14,7 +18,7 @@ export class LayerExceedsBudgetError extends Error {
   constructor(layer: number, neededBytes: number, availableBytes: number) {
     super(
       `MoE layer ${layer} needs ${neededBytes} bytes of experts at once, but the expert budget is ${availableBytes} bytes. ` +
-        "Use a smaller micro-batch or give the experts more memory.",
+        "Give the experts more memory, or use a smaller micro-batch; a policy that brings in whole layers needs one whole layer.",
     );
     this.layer = layer;
     this.neededBytes = neededBytes;
@@ -23,8 +27,12 @@ export class LayerExceedsBudgetError extends Error {
 }
 
 /** Smallest expert budget in bytes that always works for this micro-batch: its worst case in the largest layer. */
-export function smallestBudgetBytes(shape: ModelShape, microBatchTokens: number): number {
-  const experts = Math.min(shape.experts, microBatchTokens * shape.expertsUsed);
+export function smallestBudgetBytes(
+  shape: ModelShape,
+  microBatchTokens: number,
+  { wholeLayers = false }: LayerDemand = {},
+): number {
+  const experts = wholeLayers ? shape.experts : Math.min(shape.experts, microBatchTokens * shape.expertsUsed);
   return experts * largestExpertBytes(shape);
 }
 
@@ -32,9 +40,14 @@ export function smallestBudgetBytes(shape: ModelShape, microBatchTokens: number)
  * Largest micro-batch in tokens whose worst case fits `budgetBytes`: 0 when not even one token does, Infinity when a
  * whole layer fits.
  */
-export function largestMicroBatch(shape: ModelShape, budgetBytes: number): number {
+export function largestMicroBatch(
+  shape: ModelShape,
+  budgetBytes: number,
+  { wholeLayers = false }: LayerDemand = {},
+): number {
   const experts = Math.floor(budgetBytes / largestExpertBytes(shape));
-  return experts >= shape.experts ? Number.POSITIVE_INFINITY : Math.floor(experts / shape.expertsUsed);
+  if (experts >= shape.experts) return Number.POSITIVE_INFINITY;
+  return wholeLayers ? 0 : Math.floor(experts / shape.expertsUsed);
 }
 
 function largestExpertBytes(shape: ModelShape): number {

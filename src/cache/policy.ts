@@ -18,6 +18,8 @@ export interface PolicyNeeds {
   readonly hidden: boolean;
   /** All experts of a layer are brought in before it runs, chosen or not, as systems do that do not look at the router. */
   readonly wholeLayers: boolean;
+  /** Of these, what it has a substitute for where the host has none; its figures say which it used. Default: nothing. */
+  readonly copesWithout?: readonly ("embeddings" | "nextGate")[];
 }
 
 export const NEEDS_NOTHING: PolicyNeeds = {
@@ -42,7 +44,10 @@ export interface IterationStart {
   readonly tokens: number;
   /** Token ids of the micro-batch, length `tokens`. */
   readonly tokenIds: Int32Array;
-  /** Row-major `[tokens][hiddenSize]`, only when `needs.embeddings`. */
+  /**
+   * Row-major `[tokens][hiddenSize]`, only when `needs.embeddings`, and undefined where the model has no table of that
+   * width. Reused from iteration to iteration, and may be longer.
+   */
   readonly embeddings: Float32Array | undefined;
 }
 
@@ -71,7 +76,7 @@ export interface RouterEvent {
   readonly probabilities: Float32Array | undefined;
   /** `[tokens][experts]` raw scores of layer + 1 (last layer: undefined), only when `needs.nextGate`. */
   readonly nextGate: Float32Array | undefined;
-  /** `[tokens][hiddenSize]`, only when `needs.hidden`. */
+  /** `[tokens][hiddenSize]`, only when `needs.hidden`; undefined where the graph does not show it. */
   readonly hidden: Float32Array | undefined;
 }
 
@@ -110,6 +115,13 @@ export type EvictionReason = LoadKind;
 export interface Policy {
   readonly name: string;
   readonly needs: PolicyNeeds;
+  /**
+   * No speculative read is handed to the drive while the running layer waits for a demanded one: `prefetch` is asked
+   * when the last of those has arrived. Default: reads ahead follow demanded ones at once.
+   */
+  readonly pausesForDemand?: boolean;
+  /** `prefetch` is asked when an iteration begins, too: before its first layer's router. Default: from that router on. */
+  readonly prefetchesAtStart?: boolean;
   /** Called once per opened model, before anything else. `budgetExperts` is the budget over the mean expert size. */
   begin(shape: ModelShape, budgetExperts: number): void;
   iteration(start: IterationStart): void;
@@ -128,6 +140,8 @@ export interface Policy {
    * speculative read that found room (a dropped one does not), after `routed` and in the order of the reads.
    */
   loading?(key: ExpertKey, kind: LoadKind): void;
+  /** A read that `loading` announced is over: the expert is complete, or absent again (called off, or failed). */
+  loaded?(key: ExpertKey, complete: boolean): void;
   /**
    * An expert to give up although nothing needs its room, or NO_EXPERT. Asked repeatedly when the pins of a layer are
    * released; leave it out to keep everything that fits.
@@ -140,6 +154,8 @@ export interface Policy {
   victim(candidates: Residents, reason: EvictionReason, incoming: ExpertKey): ExpertKey;
   /** What it has learned, for a later run of the same policy on the same model; left out by those that learn nothing lasting. */
   learned?(): Uint8Array;
+  /** What its mechanisms have done since `begin`, by names of its own; sums, so that two reports can be subtracted, unless its page says otherwise. */
+  figures?(): Readonly<Record<string, number>>;
   /** The model closes, or the replay is over. */
   end(): void;
 }

@@ -5,12 +5,13 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import type { HeldOutText } from "../bench/held-out.ts";
 import { parseByteSize } from "../engine/byte-size.ts";
 import { DEFAULT_POLICY } from "../engine/options.ts";
 import { openGguf } from "../gguf/index.ts";
 import { policyByName } from "../policy/by-name.ts";
+import { addFinemoeOptions, benchFinemoe, type FinemoeSettings } from "./bench-finemoe.ts";
 import { addOptions, type Settings, settingsOf } from "./config.ts";
 import { UsageError } from "./failure.ts";
 import { stopSignal } from "./interruption.ts";
@@ -24,9 +25,30 @@ export function addBenchCommand(program: Command): void {
     .command("bench [MODEL]")
     .description("compare with stock llama.cpp on the same tokens, under the same memory limits");
   command.option("--memory <sizes>", `limits, comma-separated: 6GiB, 50% (default: ${DEFAULT_LIMITS})`);
-  addOptions(command, ["policies", "tokens", "warmup", "runs", "threads", "text", "complete", "repack", "out"]);
+  addOptions(command, [
+    "policies",
+    "tokens",
+    "warmup",
+    "runs",
+    "threads",
+    "text",
+    "complete",
+    "repack",
+    "predictor",
+    "out",
+  ]);
+  command.addOption(
+    new Option("--suite <name>", "what is compared: memory (with llama.cpp), or finemoe (policies with each other)")
+      .choices(["memory", "finemoe"])
+      .default("memory"),
+  );
+  addFinemoeOptions(command);
+  addOptions(command, ["calibrate", "profile", "disk", "workers", "html"]);
   addOptions(command, ["model", "json", "quiet", "verbose"]);
-  command.action((argument: string | undefined) => bench(argument, settingsOf(command)));
+  command.action((argument: string | undefined) => {
+    const settings = settingsOf(command) as FinemoeSettings & { readonly suite: string };
+    return settings.suite === "finemoe" ? benchFinemoe(argument, settings) : bench(argument, settings);
+  });
 }
 
 async function bench(argument: string | undefined, settings: Settings): Promise<void> {
@@ -58,6 +80,7 @@ async function bench(argument: string | undefined, settings: Settings): Promise<
     targetPolicy: policies[0],
     repetitions: settings.runs ?? 3,
     stockRepack: settings.repack ?? true,
+    predictorFile: settings.predictor,
     ...(settings.threads === undefined ? {} : { threads: settings.threads }),
     onProgress: (message) => {
       if (!settings.quiet) process.stderr.write(`${message}\n`);

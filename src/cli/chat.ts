@@ -19,7 +19,16 @@ import { StatusLine } from "./status-line.ts";
 
 export function addChatCommand(program: Command): void {
   const command = program.command("chat [MODEL]").description("talk with a model; /help lists what can be typed");
-  addOptions(command, [...MODEL_OPTIONS, ...SAMPLING_OPTIONS, "model", "quiet", "verbose"]);
+  addOptions(command, [
+    ...MODEL_OPTIONS,
+    "learned",
+    "predictor",
+    "maps",
+    ...SAMPLING_OPTIONS,
+    "model",
+    "quiet",
+    "verbose",
+  ]);
   command.action((argument: string | undefined) => chat(argument, settingsOf(command)));
 }
 

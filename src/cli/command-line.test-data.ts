@@ -33,7 +33,8 @@ export function start(args: readonly string[], options: StartOptions = {}): Star
   const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("WARMSET_")));
   const child = spawn(process.execPath, [PROGRAM, ...args], {
     stdio: ["pipe", "pipe", "pipe"],
-    env: { ...env, ...options.env },
+    // Nothing is learned from one test to the next, nor put into the cache folder of whoever runs them.
+    env: { ...env, WARMSET_LEARNED: "off", ...options.env },
   });
   let stdout = "";
   let stderr = "";

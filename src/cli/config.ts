@@ -4,7 +4,13 @@
  */
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { DEFAULT_POLICY } from "../engine/options.ts";
+import { MAP_ENCODINGS, type MapEncoding, type RecordMode } from "../maps/index.ts";
 import { policyNames } from "../policy/by-name.ts";
+import { RECORD_MODES } from "../policy/finemoe/options.ts";
+import { splitPolicyNames } from "../policy/policy-switches.ts";
+import { PREDICTOR_KINDS, type PredictorKind } from "../predict/router-predictor.ts";
+import { TRAINING_DEFAULTS } from "../predict/training-defaults.ts";
+import { REQUEST_LENGTHS, type RequestLengths } from "../workload/request-lengths.ts";
 import { UsageError } from "./failure.ts";
 
 /**
@@ -23,6 +29,7 @@ export interface Settings {
   readonly memory?: string;
   readonly expertMemory?: string;
   readonly policy?: string;
+  readonly learned?: string;
   readonly backend?: "owned" | "page-cache";
   readonly io?: "auto" | "direct" | "pread";
   readonly temp?: number;
@@ -50,6 +57,14 @@ export interface Settings {
   readonly hidden?: boolean;
   readonly decode?: number;
   readonly promptTokens?: number;
+  readonly prompts?: readonly string[];
+  readonly split?: "train" | "test" | "all";
+  readonly mix?: Readonly<Record<string, number>>;
+  readonly requests?: number;
+  readonly lengths?: RequestLengths;
+  readonly turns?: "first" | "all";
+  readonly chat?: boolean;
+  readonly skipBad?: boolean;
   readonly resume?: boolean;
   readonly cache?: string;
   readonly diskLatency?: number;
@@ -68,10 +83,23 @@ export interface Settings {
   readonly html?: string;
   readonly svg?: string;
   readonly png?: string;
+  readonly kind?: PredictorKind;
+  readonly width?: number;
+  readonly stride?: number;
+  readonly window?: number;
+  readonly epochs?: number;
+  readonly maxTokens?: number;
+  readonly predictor?: string;
+  readonly maps?: string;
+  readonly capacity?: number;
+  readonly encoding?: MapEncoding;
+  readonly record?: RecordMode;
   readonly json?: boolean;
   readonly quiet?: boolean;
   readonly verbose?: boolean;
 }
+
+const lengthNames = Object.keys(REQUEST_LENGTHS).join(", ");
 
 /** ggml's own limit (GGML_MAX_N_THREADS, ggml/include/ggml.h); far beyond it the system runs out of memory for stacks. */
 const MAX_THREADS = 512;
@@ -109,6 +137,11 @@ const OPTIONS = {
     new Option("--expert-memory <size>", "memory for experts alone instead: 4GiB, 50% (of all experts), all"),
   policy: () =>
     new Option("--policy <name>", `what stays in memory: ${policyNames().join(", ")}`).default(DEFAULT_POLICY),
+  learned: () =>
+    new Option(
+      "--learned <file>",
+      "where a policy that learns keeps it for the next run with this model; auto: in the cache folder; off: nowhere",
+    ).default("auto"),
   backend: () =>
     new Option("--backend <kind>", "where experts are kept: memory of our own, or the kernel's page cache")
       .choices(["owned", "page-cache"])
@@ -136,8 +169,7 @@ const OPTIONS = {
   stop: () => new Option("--stop <text>", "text that ends the answer; may be given several times").argParser(collect),
   ignoreEos: () => new Option("--ignore-eos", "go on when the model wants to end"),
   disk: () => new Option("--disk <GB/s>", "speed of the drive for the estimate (default: a short probe)"),
-  policies: () =>
-    new Option("--policies <names>", "policies to compare, comma-separated").argParser((text) => text.split(",")),
+  policies: () => new Option("--policies <names>", "policies to compare, comma-separated").argParser(splitPolicyNames),
   tokens: () => new Option("--tokens <count>", "forced tokens of a run").argParser(wholeNumber(1)).default(256),
   warmup: () =>
     new Option("--warmup <count>", "of them before the count starts (default: a quarter)").argParser(wholeNumber(0)),
@@ -167,9 +199,38 @@ const OPTIONS = {
       "let the model go on for so many tokens from the start of each sample (default: texts are given whole)",
     ).argParser(wholeNumber(1)),
   promptTokens: () =>
-    new Option("--prompt-tokens <tokens>", "with --decode: tokens of each prompt")
-      .argParser(wholeNumber(1))
-      .default(32),
+    new Option(
+      "--prompt-tokens <tokens>",
+      "tokens of each prompt; of --prompts: at most (default: 32 of a text, all of a prompt)",
+    ).argParser(wholeNumber(1)),
+  prompts: () =>
+    new Option(
+      "--prompts <[label=]file...>",
+      "prompts to record instead of texts: JSON lines or a JSON list, as of ShareGPT, LMSYS-Chat-1M, or our own",
+    ).argParser(collect),
+  split: () =>
+    new Option("--split <side>", "prompts to learn from (70 %, by their content), to test with, or all")
+      .choices(["train", "test", "all"])
+      .default("all"),
+  mix: () =>
+    new Option(
+      "--mix <weights>",
+      "with --requests: shares by label, such as prose=2,python=1 (default: all alike)",
+    ).argParser(weights),
+  requests: () =>
+    new Option("--requests <count>", "prompts to draw, none twice (default: all)").argParser(wholeNumber(1)),
+  lengths: () =>
+    new Option(
+      "--lengths <name>",
+      `tokens of prompts (at most) and answers (always): ${lengthNames}, or such as 37/127`,
+    ).argParser(requestLengths),
+  turns: () =>
+    new Option("--turns <which>", "of a conversation: the user's first turn, or all up to the user's last one")
+      .choices(["first", "all"])
+      .default("first"),
+  chat: () =>
+    new Option("--chat", "give also prompts that are plain texts by the model's chat template, as conversations are"),
+  skipBad: () => new Option("--skip-bad", "skip and count records that are no prompts, instead of ending at the first"),
   resume: () => new Option("--resume", "go on with a recording that was interrupted"),
   cache: () =>
     new Option("--cache <sizes>", "sizes of the expert cache, comma-separated: 10% (of all experts), 4000MiB").default(
@@ -228,6 +289,40 @@ const OPTIONS = {
   html: () => new Option("--html <file>", "write the report as one HTML file"),
   svg: () => new Option("--svg <dir>", "write the figures there as SVG files"),
   png: () => new Option("--png <dir>", "write the figures there as PNG files"),
+  kind: () =>
+    new Option("--kind <kind>", "a predictor with one layer of inner units, or one matrix")
+      .choices(PREDICTOR_KINDS)
+      .default("mlp"),
+  width: () =>
+    new Option("--width <units>", `inner units of each pair of layers (default: ${TRAINING_DEFAULTS.width})`).argParser(
+      wholeNumber(1, 65_536),
+    ),
+  stride: () =>
+    new Option("--stride <layers>", "layers skipped between an input and the nearest layer it predicts")
+      .argParser(wholeNumber(0))
+      .default(TRAINING_DEFAULTS.stride),
+  window: () =>
+    new Option("--window <layers>", "successive layers predicted from one input")
+      .argParser(wholeNumber(1))
+      .default(TRAINING_DEFAULTS.window),
+  epochs: () =>
+    new Option("--epochs <count>", "passes over the training tokens")
+      .argParser(wholeNumber(1))
+      .default(TRAINING_DEFAULTS.epochs),
+  maxTokens: () =>
+    new Option("--max-tokens <count>", "tokens of the trace to use at most, whole samples")
+      .argParser(wholeNumber(1))
+      .default(TRAINING_DEFAULTS.maxTokens),
+  maps: () => new Option("--maps <file>", "for the policy finemoe: what the command maps has written for this model"),
+  capacity: () => new Option("--capacity <rows>", "maps at most").argParser(wholeNumber(1, 1 << 20)).default(1000),
+  encoding: () =>
+    new Option("--encoding <kind>", "how values are kept: 4, 2 or 1 bytes each").choices(MAP_ENCODINGS).default("f32"),
+  record: () =>
+    new Option("--record <mode>", "what of a forward pass of several tokens becomes a map")
+      .choices(RECORD_MODES)
+      .default("token"),
+  predictor: () =>
+    new Option("--predictor <file>", "for the policy promoe: what train-predictor has written for this model"),
   json: () => new Option("--json", "print one JSON document on stdout"),
   quiet: () => new Option("-q, --quiet", "say nothing on stderr but errors"),
   verbose: () => new Option("-v, --verbose", "show llama.cpp's log, and stack traces of errors"),
@@ -349,6 +444,23 @@ function decimal(smallest: number, largest = Number.MAX_VALUE): (text: string) =
 
 function range(smallest: number, largest: number): string {
   return largest >= Number.MAX_SAFE_INTEGER ? `from ${smallest} on` : `from ${smallest} to ${largest}`;
+}
+
+function weights(text: string): Readonly<Record<string, number>> {
+  const pairs = text.split(",").map((part) => {
+    const [, label, weight] = /^(.+)=(.+)$/.exec(part.trim()) ?? [];
+    return [label, Number(weight)] as const;
+  });
+  if (pairs.some(([label, weight]) => label === undefined || !(weight >= 0)))
+    throw new InvalidArgumentError("It must be labels with weights, such as prose=2,python=1.");
+  return Object.fromEntries(pairs);
+}
+
+function requestLengths(text: string): RequestLengths {
+  const [, promptTokens, outputTokens] = (/^([1-9]\d{0,6})\/([1-9]\d{0,6})$/.exec(text) ?? []).map(Number);
+  if (promptTokens !== undefined) return { promptTokens, outputTokens };
+  if (Object.hasOwn(REQUEST_LENGTHS, text)) return REQUEST_LENGTHS[text as keyof typeof REQUEST_LENGTHS];
+  throw new InvalidArgumentError(`It must be ${lengthNames}, or two numbers such as 37/127.`);
 }
 
 function numbers(text: string): readonly number[] {

@@ -1,17 +1,7 @@
-/** Numbers and tables as people read them. Pure; nothing is printed here. */
+/** Numbers and tables as people read them in a terminal. Pure; nothing is printed here. */
+import { threeDigits } from "../number-text.ts";
 
-const BYTE_UNITS = ["bytes", "KiB", "MiB", "GiB", "TiB"];
-
-/** "12.8 MiB": binary units, three digits. */
-export function formatBytes(bytes: number): string {
-  let unit = 0;
-  let value = bytes;
-  while (Math.abs(value) >= 1000 && unit < BYTE_UNITS.length - 1) {
-    value /= 1024;
-    unit++;
-  }
-  return `${unit === 0 ? Math.round(value) : threeDigits(value)} ${BYTE_UNITS[unit]}`;
-}
+export { formatBytes, formatShare, threeDigits } from "../number-text.ts";
 
 /** "1.37 GB/s": decimal, as drives are sold. */
 export function formatRate(bytesPerSecond: number): string {
@@ -23,11 +13,6 @@ export function formatRate(bytesPerSecond: number): string {
 export function formatMs(ms: number): string {
   if (ms >= 60_000) return `${Math.floor(ms / 60_000)} min ${Math.round((ms % 60_000) / 1000)} s`;
   return ms >= 1000 ? `${threeDigits(ms / 1000)} s` : `${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`;
-}
-
-/** "82.8 %" of a share from 0 to 1. */
-export function formatShare(share: number): string {
-  return `${(100 * share).toFixed(1)} %`;
 }
 
 /** "28.9 million": for counts of parameters. */
@@ -44,9 +29,4 @@ export function alignColumns(rows: readonly (readonly string[])[], indent = 2): 
   return rows
     .map((row) => `${" ".repeat(indent)}${row.map((cell, i) => cell.padEnd(widths[i])).join("  ")}`.trimEnd())
     .join("\n");
-}
-
-export function threeDigits(value: number): string {
-  const size = Math.abs(value);
-  return value.toFixed(size >= 99.95 ? 0 : size >= 9.995 ? 1 : 2);
 }

@@ -21,11 +21,15 @@ export function modelPath(argument: string | undefined, settings: Settings): str
 
 /** The options of `openModel`, but for its signal and progress. @throws GgufError with a context size of 0 */
 export function openOptions(path: string, settings: Settings): Omit<OpenModelOptions, "signal" | "onProgress"> {
-  const { memory, expertMemory, policy, ctxSize, threads, ubatchSize, backend, io, verbose } = settings;
+  const { memory, expertMemory, policy, learned, predictor, maps, ctxSize, threads, ubatchSize, backend, io, verbose } =
+    settings;
   return withoutUndefined({
     memory,
     expertMemory,
     policy,
+    learned,
+    predictor,
+    maps,
     contextSize: ctxSize === 0 ? trainedContext(path) : ctxSize,
     microBatchTokens: ubatchSize,
     threads,

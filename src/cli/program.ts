@@ -9,10 +9,12 @@ import { addDoctorCommand } from "./doctor.ts";
 import { describeFailure, EXIT } from "./failure.ts";
 import { addInspectCommand } from "./inspect.ts";
 import { addLocalityCommand } from "./locality.ts";
+import { addMapsCommand } from "./maps.ts";
 import { addPlanCommand } from "./plan.ts";
 import { addRunCommand } from "./run.ts";
 import { addSimulateCommand } from "./simulate.ts";
 import { addTraceCommand } from "./trace.ts";
+import { addTrainPredictorCommand } from "./train-predictor.ts";
 
 const EPILOGUE = `
 MODEL is a GGUF file (any part of a split one), or the word demo for the small model that comes with warmset.
@@ -42,6 +44,8 @@ export async function runProgram(args: readonly string[]): Promise<number> {
   addCalibrateCommand(program);
   addTraceCommand(program);
   addLocalityCommand(program);
+  addTrainPredictorCommand(program);
+  addMapsCommand(program);
   if (args.length === 0) {
     program.outputHelp();
     return EXIT.done;

@@ -71,6 +71,8 @@ export interface RunDocument {
     readonly resident: boolean;
   };
   readonly load: { readonly ms: number; readonly bytesRead: number };
+  /** What the policy's mechanisms have done since the model was opened; null when it does not tell. */
+  readonly policyFigures: Readonly<Record<string, number>> | null;
   readonly config: RunConfiguration;
   readonly notes: readonly string[];
 }
@@ -110,6 +112,7 @@ export function runDocument(figures: RunFigures, config: RunConfiguration): RunD
       resident: info.resident,
     },
     load: { ms: figures.loadMs, bytesRead: info.load.bytesRead },
+    policyFigures: result.policyFigures ?? null,
     config,
     notes: info.notes,
   };

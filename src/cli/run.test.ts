@@ -1,3 +1,6 @@
+import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import os from "node:os";
+import path from "node:path";
 import { describe, expect, test } from "vitest";
 import { STREAMING, warmset } from "./command-line.test-data.ts";
 import type { RunDocument } from "./run-report.ts";
@@ -112,4 +115,30 @@ test("without arguments the help is shown", async () => {
   const { exitCode, stdout, stderr } = await warmset([]);
   expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: "" });
   for (const name of ["run", "chat", "inspect", "plan", "doctor", "bench"]) expect(stdout).toContain(`  ${name} `);
+});
+
+describe("what a policy learns", () => {
+  const folder = mkdtempSync(path.join(os.tmpdir(), "warmset-run-"));
+  const learning = ["--policy", "moe-infinity", "-n", "4"];
+  const run = (env: Readonly<Record<string, string>>, ...args: string[]) =>
+    warmset([...story, ...learning, ...args], { env: { WARMSET_HOME: folder, ...env } });
+
+  test("is kept for the next run, where it is told to", async () => {
+    const kept = path.join(folder, "learned");
+    expect(await run({}, "--learned", "off")).toMatchObject({ exitCode: 0 });
+    expect(existsSync(kept)).toBe(false);
+    const auto = { WARMSET_LEARNED: "auto" };
+    expect(await run(auto)).toMatchObject({ exitCode: 0 });
+    expect(await run(auto)).toMatchObject({ exitCode: 0, stderr: expect.not.stringMatching(/is not used/) });
+    expect(readdirSync(kept)).toEqual([expect.stringMatching(/^[0-9a-f]{16}-moe-infinity-[0-9a-f]{8}\.bin$/)]);
+    const own = path.join(folder, "own.bin");
+    writeFileSync(own, "something else");
+    const first = await run({}, "--learned", own);
+    expect(first).toMatchObject({
+      exitCode: 0,
+      stderr: expect.stringMatching(/note: .*own\.bin is not used: it is no such/),
+    });
+    expect(await run({}, "--learned", own)).toMatchObject({ stderr: expect.not.stringMatching(/is not used/) });
+    rmSync(folder, { recursive: true });
+  });
 });

@@ -13,7 +13,19 @@ import { StatusLine } from "./status-line.ts";
 
 export function addRunCommand(program: Command): void {
   const command = program.command("run [MODEL]").description("generate one answer, or with --raw one continuation");
-  addOptions(command, ["prompt", "raw", ...MODEL_OPTIONS, ...SAMPLING_OPTIONS, "model", "json", "quiet", "verbose"]);
+  addOptions(command, [
+    "prompt",
+    "raw",
+    ...MODEL_OPTIONS,
+    "learned",
+    "predictor",
+    "maps",
+    ...SAMPLING_OPTIONS,
+    "model",
+    "json",
+    "quiet",
+    "verbose",
+  ]);
   command.action((argument: string | undefined) => run(argument, settingsOf(command)));
 }
 

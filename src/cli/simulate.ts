@@ -6,6 +6,8 @@ import { availableParallelism } from "node:os";
 import { type Command, Option } from "commander";
 import { tokenCycleBytes } from "../cache/shape.ts";
 import { parseByteSize } from "../engine/byte-size.ts";
+import { splitPolicyNames } from "../policy/policy-switches.ts";
+import { loadPredictor } from "../predict/predictor-file.ts";
 import { bestBytesPerSecond, plainDisk } from "../simulate/disk-model.ts";
 import type { PassOptions } from "../simulate/forward-passes.ts";
 import { replayPolicy, replayPolicyNames } from "../simulate/policies.ts";
@@ -20,8 +22,10 @@ import { addOptions, type Settings, settingsOf, wholeNumber } from "./config.ts"
 import { UsageError } from "./failure.ts";
 import { alignColumns, formatBytes, formatMs, formatShare, threeDigits } from "./format.ts";
 import { stopSignal } from "./interruption.ts";
+import { readMapsFile } from "./maps.ts";
 import { modelPath } from "./model-options.ts";
 import { StatusLine } from "./status-line.ts";
+import { openTracedWeights } from "./traced-weights.ts";
 
 const DEFAULT_POLICIES = ["on-demand", "lru", "next-use", "belady", "oracle-prefetch"];
 
@@ -31,10 +35,13 @@ export function addSimulateCommand(program: Command): void {
     .description("replay a trace with other policies and cache sizes, and predict tokens per second");
   command.addOption(
     new Option("--policies <names>", `policies, comma-separated: ${replayPolicyNames().join(", ")}`)
-      .argParser((text) => text.split(","))
+      .argParser(splitPolicyNames)
       .default(DEFAULT_POLICIES, DEFAULT_POLICIES.join(",")),
   );
-  addOptions(command, ["cache"]);
+  command.addOption(
+    new Option("--model <file>", "the traced model, for policies that need its embeddings or its routers"),
+  );
+  addOptions(command, ["cache", "predictor", "maps"]);
   command.addOption(new Option("--disk <GB/s>", "speed of the drive (default: as measured by calibrate)"));
   addOptions(command, ["diskLatency", "compute", "calibrate", "profile", "as"]);
   command.addOption(
@@ -57,7 +64,7 @@ const TOKENS = {
 
 async function run(directory: string, settings: Settings): Promise<void> {
   const policies = settings.policies ?? DEFAULT_POLICIES;
-  for (const name of policies) replayPolicy(name);
+  const replayed = policies.map(replayPolicy);
   const wishes = wishesOf(settings);
   const source = await openTrace(directory);
   const { description } = source;
@@ -70,11 +77,24 @@ async function run(directory: string, settings: Settings): Promise<void> {
   const passes = passesOf(description, settings);
   const { start = "warm", warmup = 0 } = settings;
 
+  const predictor = settings.predictor && loadPredictor(settings.predictor, description.model.hash ?? undefined);
+  const maps = settings.maps === undefined ? undefined : readMapsFile(settings.maps);
+  using weights = await openTracedWeights(settings.model && modelPath(settings.model, {}), description, replayed);
   using stop = stopSignal();
   using status = new StatusLine({ quiet: settings.quiet ?? false });
   const startMs = performance.now();
   const simulation = await simulate(source, {
-    ...{ policies, cacheBytes, machine: machine.machine, passes, start, warmupTokens: warmup },
+    ...{
+      policies,
+      cacheBytes,
+      machine: machine.machine,
+      weights,
+      predictor: predictor || undefined,
+      ...(maps === undefined ? {} : { maps }),
+      passes,
+      start,
+      warmupTokens: warmup,
+    },
     workers: settings.workers ?? availableParallelism(),
     signal: stop.signal,
     onProgress: ({ tokensDone, tokens, replays }) =>

@@ -1,5 +1,7 @@
-/** `warmset trace MODEL`: records the routing of a model over texts, with progress on stderr, and says what was recorded. */
-import { existsSync } from "node:fs";
+/**
+ * `warmset trace MODEL`: records the routing of a model over texts or prompts, with progress on stderr, and says what was
+ * recorded.
+ */
 import { type Command, Option } from "commander";
 import { type RecordGeneration, type RecordTraceOptions, recordTrace } from "../trace/record/record-trace.ts";
 import type { RecordingProgress, RecordingSummary } from "../trace/record/recording-job.ts";
@@ -8,8 +10,10 @@ import { addOptions, MODEL_OPTIONS, type Settings, settingsOf } from "./config.t
 import { UsageError } from "./failure.ts";
 import { alignColumns, formatMs } from "./format.ts";
 import { stopSignal } from "./interruption.ts";
+import { labelledFile } from "./labelled-file.ts";
 import { modelPath, openOptions } from "./model-options.ts";
 import { StatusLine } from "./status-line.ts";
+import { type DrawnPrompts, drawPrompts } from "./trace-prompts.ts";
 
 const TOKENS = {
   amount: (tokens: number) => `${tokens.toLocaleString("en-US")} tokens`,
@@ -28,6 +32,7 @@ export function addTraceRecording(trace: Command): void {
   );
   trace.option("--out <directory>", "where the trace is written");
   addOptions(trace, ["domain", "sampleLength", "samples", "probs", "hidden", "decode", "promptTokens"]);
+  addOptions(trace, ["prompts", "split", "mix", "requests", "lengths", "turns", "chat", "raw", "skipBad"]);
   addOptions(trace, ["temp", "topK", "topP", "minP", "seed", "ignoreEos", "resume"]);
   addOptions(trace, [...MODEL_OPTIONS.filter((name) => name !== "ctxSize"), "model", "json", "quiet", "verbose"]);
   trace.action((argument: string | undefined) => record(argument, settingsOf(trace)));
@@ -37,14 +42,16 @@ async function record(argument: string | undefined, settings: Settings): Promise
   const model = modelPath(argument, settings);
   const directory = settings.out;
   if (directory === undefined) throw new UsageError("Say where the trace is written with --out DIR.");
-  const texts = textFiles(settings);
+  const texts = settings.prompts === undefined ? textFiles(settings) : undefined;
   const quiet = settings.quiet ?? false;
   using stop = stopSignal();
   using status = new StatusLine({ quiet });
   let reached: RecordingProgress | undefined;
+  const drawn = texts === undefined ? await drawPrompts(settings, stop.signal) : undefined;
   const options: RecordTraceOptions = {
     ...recordingOptions(model, settings),
-    texts,
+    ...(texts === undefined ? {} : { texts }),
+    ...(drawn === undefined ? {} : { prompts: drawn.prompts, promptFormat: drawn.format, notes: drawn.notes }),
     directory,
     signal: stop.signal,
     onLoad: (done, total) => status.progress("loading", done, total),
@@ -57,9 +64,10 @@ async function record(argument: string | undefined, settings: Settings): Promise
   try {
     const summary = await recordTrace(options);
     status.clear();
-    if (settings.json) process.stdout.write(`${JSON.stringify(recordingDocument(summary, options))}\n`);
+    if (settings.json) process.stdout.write(`${JSON.stringify(recordingDocument(summary, options, drawn))}\n`);
     else process.stdout.write(`${recordingTable(summary)}\n`);
-    if (!quiet && !settings.json) for (const note of summary.notes) process.stderr.write(`note: ${note}\n`);
+    if (!quiet && !settings.json)
+      for (const note of [...(drawn?.warnings ?? []), ...summary.notes]) process.stderr.write(`note: ${note}\n`);
   } catch (error) {
     status.clear();
     if (stop.signal.aborted && reached !== undefined) process.stderr.write(`${keptText(reached, directory)}\n`);
@@ -67,18 +75,19 @@ async function record(argument: string | undefined, settings: Settings): Promise
   }
 }
 
-/** `label=file`, or a file whose name may have an equals sign. @throws UsageError */
+/** @throws UsageError */
 function textFiles({ text, domain }: Settings): TextFile[] {
-  if (text === undefined) throw new UsageError("No text. Give files with --text FILE..., one or more.");
+  if (text === undefined)
+    throw new UsageError("No text. Give files with --text FILE..., one or more, or prompts with --prompts FILE.");
   if (domain !== undefined && domain.length !== text.length)
     throw new UsageError(
       `There are ${text.length} texts but ${domain.length} labels with --domain. Give one for each.`,
     );
   return text.map((given, i): TextFile => {
-    const equals = existsSync(given) ? -1 : given.indexOf("=");
-    if (equals <= 0) return domain === undefined ? { path: given } : { path: given, domain: domain[i] };
+    const { path, label } = labelledFile(given);
+    if (label === undefined) return domain === undefined ? { path } : { path, domain: domain[i] };
     if (domain !== undefined) throw new UsageError(`Label ${given} here or with --domain, not both.`);
-    return { path: given.slice(equals + 1), domain: given.slice(0, equals) };
+    return { path, domain: label };
   });
 }
 
@@ -93,14 +102,15 @@ function recordingOptions(model: string, settings: Settings): Omit<RecordTraceOp
     probs: probs ?? false,
     hidden: hidden ?? false,
     resume: resume ?? false,
-    ...(settings.decode === undefined ? {} : { generate: generation(settings.decode, settings) }),
+    ...(settings.decode === undefined && settings.prompts === undefined ? {} : { generate: generation(settings) }),
   };
 }
 
-function generation(tokens: number, settings: Settings): RecordGeneration {
-  const { promptTokens, temp, topK, topP, minP, seed, ignoreEos } = settings;
+function generation(settings: Settings): RecordGeneration {
+  const { lengths, temp, topK, topP, minP, seed, ignoreEos } = settings;
+  const { decode = lengths?.outputTokens, promptTokens = lengths?.promptTokens } = settings;
   return {
-    tokens,
+    ...(decode === undefined ? {} : { tokens: decode }),
     ...(promptTokens === undefined ? {} : { promptTokens }),
     ...(temp === undefined ? {} : { temperature: temp }),
     ...(topK === undefined ? {} : { topK }),
@@ -108,7 +118,7 @@ function generation(tokens: number, settings: Settings): RecordGeneration {
     ...(minP === undefined ? {} : { minP }),
     // A random one could not be drawn again when the recording is resumed.
     seed: seed === undefined || seed === -1 ? 0 : seed,
-    ignoreEndOfGeneration: ignoreEos ?? false,
+    ignoreEndOfGeneration: ignoreEos ?? lengths !== undefined,
   };
 }
 
@@ -126,8 +136,8 @@ function tokensPerSecond({ tokensNow, recordingMs }: RecordingSummary): number {
   return tokensNow === 0 ? 0 : (1000 * tokensNow) / recordingMs;
 }
 
-function recordingDocument(summary: RecordingSummary, options: RecordTraceOptions) {
-  const { model, texts, sampleLength, samples, probs, hidden, generate, memory, expertMemory, policy } = options;
+function recordingDocument(summary: RecordingSummary, options: RecordTraceOptions, drawn: DrawnPrompts | undefined) {
+  const { model, texts = [], sampleLength, samples, probs, hidden, generate, memory, expertMemory, policy } = options;
   return {
     ...summary,
     tokensPerSecond: tokensPerSecond(summary),
@@ -136,6 +146,7 @@ function recordingDocument(summary: RecordingSummary, options: RecordTraceOption
     config: {
       model,
       texts,
+      prompts: drawn?.config ?? null,
       sampleLength,
       samples: samples ?? null,
       probs,

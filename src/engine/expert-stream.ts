@@ -4,11 +4,12 @@
  * idle, and waits just before a matrix product needs weights that are not there yet. It runs inside ggml's eval
  * callback: nothing is allocated per stop.
  */
+
+import type { EmbeddingSource } from "../cache/embedding-source.ts";
 import { ExpertCache, type ExpertCacheOptions } from "../cache/expert-cache.ts";
 import type { LoadKind, Phase, Policy, RouterEvent } from "../cache/policy.ts";
 import { type ExpertKey, layerOf, type ModelShape } from "../cache/shape.ts";
 import type { GraphListener, RouterStop } from "../llama/graph-hook.ts";
-import type { NextGate } from "../llama/next-gate.ts";
 import type { ExpertMemory } from "../memory/expert-memory.ts";
 import { ExpertReadError, RouterDecisionError } from "./errors.ts";
 import { LinkEstimate } from "./link-estimate.ts";
@@ -20,12 +21,20 @@ export interface ExpertStreamOptions extends ExpertCacheOptions {
   readonly memory: ExpertMemory;
   /** Tokens of a micro-batch at most. */
   readonly microBatchTokens: number;
-  /** Scores of the next layer's router, for policies that need them. */
-  readonly nextGate: NextGate | undefined;
-  /** True when the running call should be given up. Asked once per stop. */
+  /** Scores of the next layer's router; only a policy that needs them is given them. @default there are none */
+  readonly nextGate?: NextGateScores | undefined;
+  /** Rows of the model's embedding table; only a policy that needs them is given them. @default there are none */
+  readonly embeddings?: EmbeddingSource | undefined;
+  /** True when the running call should be given up. Asked at each stop, behind each product, and while reads are awaited. */
   readonly aborted: () => boolean;
   /** Time in ms, above 0 and never back; the simulator's own. @default performance.now */
   readonly now?: () => number;
+}
+
+/** What the next MoE layer's router says to a layer's state. */
+export interface NextGateScores {
+  /** Raw scores `[tokens][experts]` of layer `stop.layer + 1`, valid until the next call; undefined where there are none. */
+  scores(stop: RouterStop): Float32Array | undefined;
 }
 
 /** Where the time of the model's own thread went. All in ms since the start. */
@@ -49,6 +58,12 @@ export class ExpertStream implements GraphListener {
   readonly #event: { -readonly [K in keyof RouterEvent]: RouterEvent[K] };
   /** Where the router's distributions are copied to. */
   readonly #probabilities: Float32Array;
+  /** Where the routers' inputs are copied to, for policies that need them. */
+  readonly #hidden: Float32Array | undefined;
+  /** Where the embedding rows of an iteration are put, for policies that need them. */
+  readonly #embeddingRows: Float32Array | undefined;
+  readonly #wholeLayers: boolean;
+  #chosenCount = 0;
   /** Per expert of the running layer: the stop at which it was last seen, to find the distinct ones. */
   readonly #seenAt: Float64Array;
   #stopCount = 0;
@@ -73,6 +88,13 @@ export class ExpertStream implements GraphListener {
     this.#speculative = new Int32Array(shape.layers * shape.experts);
     this.#calledOff = new Uint8Array(shape.layers * shape.experts);
     this.#probabilities = new Float32Array(microBatchTokens * shape.experts);
+    const { needs } = options.policy;
+    this.#wholeLayers = needs.wholeLayers;
+    this.#embeddingRows =
+      needs.embeddings && options.embeddings !== undefined
+        ? new Float32Array(microBatchTokens * options.embeddings.width)
+        : undefined;
+    this.#hidden = needs.hidden ? new Float32Array(microBatchTokens * (shape.hiddenSize ?? 0)) : undefined;
     this.#event = {
       layer: 0,
       nowMs: 0,
@@ -100,20 +122,14 @@ export class ExpertStream implements GraphListener {
     this.#leftAt = 0;
     this.#stalledSince = this.times.stallMs;
     const nowMs = this.#now();
-    this.cache.iteration({
-      phase,
-      iteration,
-      request,
-      nowMs,
-      tokens: tokenIds.length,
-      tokenIds,
-      embeddings: undefined,
-    });
+    const embeddings = this.#embeddingRows;
+    if (embeddings !== undefined) this.#options.embeddings?.rows(tokenIds, embeddings);
+    this.cache.iteration({ phase, iteration, request, nowMs, tokens: tokenIds.length, tokenIds, embeddings });
+    if (this.#options.policy.prefetchesAtStart === true) this.#speculate();
   }
 
   routed(stop: RouterStop): boolean {
     const start = this.#now();
-    this.link.interrupted();
     if (this.#leftAt > 0)
       this.link.computed(this.#phase, start - this.#leftAt - (this.times.stallMs - this.#stalledSince));
     if (this.#options.aborted()) return false;
@@ -124,7 +140,7 @@ export class ExpertStream implements GraphListener {
     }
     this.#readDecision(stop);
     this.#event.nowMs = start;
-    this.#poll();
+    this.#poll(start);
     this.#callOff(stop.layer, false);
     const { nextGate } = this.#options;
     if (nextGate !== undefined) {
@@ -135,8 +151,8 @@ export class ExpertStream implements GraphListener {
     this.cache.routed(this.#event);
     const { demanded, demandedCount } = this.cache;
     for (let i = 0; i < demandedCount; i++) this.#memory.promote(demanded[i] as ExpertKey);
-    this.#memory.pump(0);
-    this.#speculate();
+    this.#pump(0);
+    if (!this.#paused()) this.#speculate();
     const end = this.#now();
     this.times.managementMs += end - start;
     this.#leftAt = end;
@@ -148,7 +164,7 @@ export class ExpertStream implements GraphListener {
     const { demanded, demandedCount } = this.cache;
     const memory = this.#memory;
     if (this.cache.awaitingCount === 0) return false;
-    this.#poll();
+    this.#poll(this.#now());
     for (let i = 0; i < demandedCount; i++) {
       const key = demanded[i] as ExpertKey;
       if (this.cache.has(key) && memory.ready(key, stage)) continue;
@@ -163,15 +179,16 @@ export class ExpertStream implements GraphListener {
         this.#throwOnFailure();
         if (this.#options.aborted()) return true;
       }
-      memory.pump(0);
+      this.#pump(0);
       memory.wait(key, stage);
       const now = this.#now();
       this.times.stallMs += now - start;
-      this.link.waited(memory.counters.bytesArrived, now, memory.inFlightBytes > 0);
+      this.link.waited(now, memory.counters.bytesArrived, memory.inFlightBytes > 0);
       this.#throwOnFailure();
       if (this.#options.aborted()) return true;
     }
-    this.#memory.pump(this.link.windowBytes(this.#phase));
+    if (this.#options.policy.pausesForDemand !== true) this.#pump(this.link.windowBytes(this.#phase));
+    else if (!this.#paused()) this.#speculate();
     return this.cache.awaitingCount > 0;
   }
 
@@ -186,6 +203,11 @@ export class ExpertStream implements GraphListener {
     this.cache.releaseAll();
   }
 
+  /** Distinct experts that the tokens of the running layer chose, whatever else the policy has brought in with them. */
+  get chosenCount(): number {
+    return this.#chosenCount;
+  }
+
   get recycledBytes(): number {
     return this.#memory.counters.recycledBytes;
   }
@@ -195,9 +217,26 @@ export class ExpertStream implements GraphListener {
     if (kind === "prefetch") this.#speculative[this.#speculativeCount++] = key;
   }
 
-  #poll(): void {
-    this.#memory.poll();
+  #poll(nowMs: number): void {
+    const memory = this.#memory;
+    memory.poll();
     this.#throwOnFailure();
+    // The kernel tells nobody when its read-ahead has finished.
+    if (memory.kind === "page-cache") this.link.lostSight();
+    else this.link.looked(nowMs, memory.counters.bytesArrived, memory.inFlightBytes > 0);
+  }
+
+  #pump(speculativeBytes: number): void {
+    const memory = this.#memory;
+    const idle = memory.inFlightBytes === 0 || memory.kind === "page-cache";
+    const before = idle ? this.#now() : 0;
+    memory.pump(speculativeBytes);
+    if (idle && memory.inFlightBytes > 0) this.link.handedOver(before, memory.counters.bytesArrived);
+  }
+
+  /** Reading ahead waits until everything that the running layer needs has arrived, if the policy wants it so. */
+  #paused(): boolean {
+    return this.#options.policy.pausesForDemand === true && this.cache.awaitingCount > 0;
   }
 
   #speculate(): void {
@@ -205,7 +244,7 @@ export class ExpertStream implements GraphListener {
     const backlog = this.#memory.backlogBytes;
     // One expert may be larger than what fits between two stops: it is read in parts, so it may start all the same.
     if (backlog < window) this.cache.speculate(Math.max(window - backlog, this.#largestExpertBytes));
-    this.#memory.pump(this.#memory.inFlightBytes + window);
+    this.#pump(this.#memory.inFlightBytes + window);
   }
 
   /**
@@ -243,6 +282,11 @@ export class ExpertStream implements GraphListener {
     event.distinctCount = 0;
     event.nextGate = undefined;
     event.probabilities = undefined;
+    event.hidden = undefined;
+    if (this.#hidden !== undefined && stop.hasInput && stop.inputWidth === this.#shape.hiddenSize) {
+      stop.readInput(this.#hidden);
+      event.hidden = this.#hidden;
+    }
     const probabilities = this.#probabilities;
     if (stop.hasProbabilities) {
       stop.readProbabilities(probabilities);
@@ -265,6 +309,13 @@ export class ExpertStream implements GraphListener {
         }
       }
       for (let rank = 0; rank < expertsUsed; rank++) event.weights[token * expertsUsed + rank] /= sum > 0 ? sum : 1;
+    }
+    this.#chosenCount = event.distinctCount;
+    if (!this.#wholeLayers) return;
+    for (let expert = 0; expert < experts; expert++) {
+      if (this.#seenAt[expert] === stamp) continue;
+      this.#seenAt[expert] = stamp;
+      event.distinct[event.distinctCount++] = stop.layer * experts + expert;
     }
   }
 

@@ -82,6 +82,7 @@ export function* generate(
     const start = performance.now();
     cachedTokens = reusePrefix(session, state, prompt);
     const fresh = prompt.subarray(cachedTokens);
+    session.startRequest();
     session.feed(fresh, cachedTokens);
     state.tokens = Array.from(prompt);
     sampler.acceptPrompt(prompt);

@@ -4,12 +4,17 @@
  * llama.cpp ends its process on some errors (GGML_ABORT) and a bad disk can raise SIGBUS, and because what the model
  * takes of memory is then one process's figure.
  */
+import { readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
+import { headerHash } from "../gguf/header-hash.ts";
+import { openGguf } from "../gguf/index.ts";
 import { chatTemplate } from "../llama/index.ts";
 import { dieWithParent, mapShared, PAGE_BYTES } from "../memory/libc.ts";
-import { policyByName } from "../policy/index.ts";
+import { policyByName } from "../policy/by-name.ts";
+import { loadPredictor } from "../predict/predictor-file.ts";
 import { ABORT_DESCRIPTOR } from "./abort-file.ts";
 import { type GenerationEvent, GenerationState, type GenerationSummary, generate } from "./generation.ts";
+import { openPolicy } from "./learned-file.ts";
 import { openSession } from "./open-session.ts";
 import type { GenerateRequest, GenerateResult, ModelInfo, OpenRequest, Prompt, Reply, Request } from "./protocol.ts";
 import { toPortable } from "./protocol.ts";
@@ -29,11 +34,20 @@ function send(reply: Reply): void {
 }
 
 function open(id: number, request: OpenRequest): ModelInfo {
-  const policy = policyByName(request.policy);
+  const modelHash = headerHash(openGguf(request.path));
+  const predictor = request.predictor === undefined ? undefined : loadPredictor(request.predictor, modelHash);
+  const maps = request.maps === undefined ? undefined : readFileSync(request.maps);
+  const stopwatch = () => performance.now();
+  const { policy, learned, notes } = openPolicy(request.policy, {
+    modelPath: request.path,
+    learned: request.learned,
+    make: (name, resources) => policyByName(name, { ...resources, predictor, maps, modelHash, stopwatch }),
+  });
   let reportedAt = 0;
   const opened = openSession(request.path, {
     memory: request.memory,
     policy,
+    ...(learned === undefined ? {} : { learned }),
     reservedBytes: request.reservedBytes,
     ...(request.contextSize === undefined ? {} : { contextSize: request.contextSize }),
     ...(request.microBatchTokens === undefined ? {} : { microBatchTokens: request.microBatchTokens }),
@@ -65,7 +79,7 @@ function open(id: number, request: OpenRequest): ModelInfo {
     resident: opened.resident,
     plan: opened.plan,
     load: opened.load,
-    notes: opened.notes,
+    notes: [...notes, ...opened.notes],
     threads: request.threads ?? availableParallelism(),
     llamaVersion: model.libraries.version,
   };

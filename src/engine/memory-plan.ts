@@ -2,11 +2,13 @@
  * Pure arithmetic of a memory budget: what the process, the dense weights, the KV cache and the compute buffers take,
  * what is left for experts, and what the smallest budget is. It measures nothing and reserves nothing.
  */
-import { largestMicroBatch, smallestBudgetBytes } from "../cache/layer-budget.ts";
+import { type LayerDemand, largestMicroBatch, smallestBudgetBytes } from "../cache/layer-budget.ts";
 import { type ModelShape, tokenCycleBytes } from "../cache/shape.ts";
 
 export interface PlanInput {
   readonly shape: ModelShape;
+  /** What the policy brings in of a layer. @default what its tokens chose */
+  readonly demand?: LayerDemand;
   /** Weights that every token needs, in whole pages. */
   readonly denseBytes: number;
   /** Pages shared by neighbouring experts: they stay once they were used. */
@@ -72,7 +74,7 @@ function finish(
   residentBytes: number,
   streamedBytes: number,
 ): MemoryPlan {
-  const { shape, processBytes, denseBytes, kvBytes, computeBytes, paddingShare } = input;
+  const { shape, demand, processBytes, denseBytes, kvBytes, computeBytes, paddingShare } = input;
   const expertBytesTotal = shape.expertBytes.reduce((sum, bytes) => sum + bytes * shape.experts, 0);
   const fits = residentBytes >= expertBytesTotal;
   const expertBudgetBytes = fits ? expertBytesTotal : streamedBytes;
@@ -88,9 +90,9 @@ function finish(
     expertBytesTotal,
     tokenCycleBytes: tokenCycleBytes(shape),
     smallestBudgetBytes:
-      fixedBytes(input) + input.sharedEdgeBytes + Math.ceil(smallestBudgetBytes(shape, 1) * (1 + paddingShare)),
+      fixedBytes(input) + input.sharedEdgeBytes + Math.ceil(smallestBudgetBytes(shape, 1, demand) * (1 + paddingShare)),
     fits,
-    largestMicroBatch: fits ? Number.POSITIVE_INFINITY : largestMicroBatch(shape, expertBudgetBytes),
+    largestMicroBatch: fits ? Number.POSITIVE_INFINITY : largestMicroBatch(shape, expertBudgetBytes, demand),
   };
 }
 

@@ -21,6 +21,15 @@ export interface OpenModelOptions {
   readonly expertMemory?: MemoryOption;
   /** What stays in memory and what is read ahead, see `policyNames()`. @default "next-use+next-gate" */
   readonly policy?: string;
+  /**
+   * Whether what a policy learns is kept for the next run with this model: "off", "auto" (in the cache folder), or a file.
+   * @default "off"
+   */
+  readonly learned?: string;
+  /** For the policy promoe: the file of a predictor of this model (`warmset train-predictor`). @default none */
+  readonly predictor?: string;
+  /** For the policy finemoe: a file of expert maps of this model (`warmset maps`). @default what it had learned, or none */
+  readonly maps?: string;
   /** Tokens of prompt and answer together at most. @default the smaller of 4096 and the model's own */
   readonly contextSize?: number;
   /** Tokens computed at once at most. @default 512, less when the budget needs it */
@@ -68,6 +77,8 @@ export interface GenerationResult {
   readonly experts: ExpertCounts;
   readonly times: SessionStatistics["times"];
   readonly peakRssBytes: number | undefined;
+  /** What the policy's mechanisms have done since the model was opened; undefined when it does not tell. */
+  readonly policyFigures: Readonly<Record<string, number>> | undefined;
 }
 
 /** Text as it is generated; `result` resolves when it is complete. */
@@ -96,6 +107,9 @@ export async function openModel(path: string, options: OpenModelOptions = {}): P
           path,
           memory,
           policy: options.policy ?? DEFAULT_POLICY,
+          learned: options.learned ?? "off",
+          predictor: options.predictor,
+          maps: options.maps,
           contextSize: options.contextSize,
           microBatchTokens: options.microBatchTokens,
           threads: options.threads,
@@ -239,5 +253,6 @@ function toResult({ summary, before, after }: GenerateResult): GenerationResult 
       computeMs: after.times.computeMs - before.times.computeMs,
     },
     peakRssBytes: after.peakBytes,
+    policyFigures: after.policyFigures,
   };
 }

@@ -5,10 +5,20 @@
  */
 import fs from "node:fs";
 import { availableParallelism } from "node:os";
+import type { EmbeddingSource } from "../cache/embedding-source.ts";
 import { smallestBudgetBytes } from "../cache/layer-budget.ts";
 import type { Policy } from "../cache/policy.ts";
 import type { ExpertKey, ModelShape } from "../cache/shape.ts";
-import { type GgufFile, type MoeLayout, openGguf, readMoeLayout, toModelShape } from "../gguf/index.ts";
+import {
+  type GgufFile,
+  type GgufTensor,
+  type MoeLayout,
+  openGguf,
+  readMoeLayout,
+  routerTensors,
+  toModelShape,
+} from "../gguf/index.ts";
+import { embeddingTable } from "../llama/embedding-table.ts";
 import { type ExpertTensor, GraphHook, type GraphListener } from "../llama/graph-hook.ts";
 import { type Context, createContext, type Libraries, loadLibraries, loadModel, type Model } from "../llama/index.ts";
 import { NextGate } from "../llama/next-gate.ts";
@@ -33,6 +43,7 @@ import { ceilTo, mergeToPages, sharedEdgeBytes } from "../memory/page-plan.ts";
 import { policyByName } from "../policy/index.ts";
 import { BudgetTooSmallError, ExpertReadError, GenerationAbortedError } from "./errors.ts";
 import { ExpertStream } from "./expert-stream.ts";
+import { unusedNote } from "./learned-file.ts";
 import { type MemoryPlan, type PlanInput, planExpertMemory, planMemory, planWarnings } from "./memory-plan.ts";
 import { DEFAULT_POLICY, type SessionOptions } from "./options.ts";
 import { processMemory } from "./process-memory.ts";
@@ -72,6 +83,7 @@ class Opening {
   readonly #startMs = performance.now();
   readonly #path: string;
   readonly #options: SessionOptions;
+  readonly #policy: Policy;
   /** Steps to undo, last first. */
   readonly #cleanUp: (() => void)[];
   readonly #notes: string[] = [];
@@ -88,6 +100,7 @@ class Opening {
   constructor(path: string, options: SessionOptions, cleanUp: (() => void)[]) {
     this.#path = path;
     this.#options = options;
+    this.#policy = options.policy ?? policyByName(DEFAULT_POLICY);
     this.#cleanUp = cleanUp;
     this.#gguf = openGguf(path);
     this.#layout = readMoeLayout(this.#gguf);
@@ -150,16 +163,19 @@ class Opening {
               recycle: this.#options.recyclePages ?? true,
               aborted,
             });
-      const policy: Policy = this.#options.policy ?? policyByName(DEFAULT_POLICY);
-      stream = new ExpertStream({
-        shape: this.#shape,
-        budgetBytes: plan.expertBudgetBytes,
-        policy,
-        memory,
-        microBatchTokens,
-        nextGate: policy.needs.nextGate ? this.#nextGate(files, microBatchTokens) : undefined,
-        aborted,
-      });
+      const expertMemory = memory;
+      const streamWith = (policy: Policy) =>
+        new ExpertStream({
+          shape: this.#shape,
+          budgetBytes: plan.expertBudgetBytes,
+          policy,
+          memory: expertMemory,
+          microBatchTokens,
+          nextGate: policy.needs.nextGate ? this.#nextGate(files, microBatchTokens) : undefined,
+          embeddings: policy.needs.embeddings ? this.#embeddings(files) : undefined,
+          aborted,
+        });
+      stream = this.#beginWith(streamWith);
       listener = stream;
       const parts = { stream, memory };
       return this.#finish(dispose, model, context, plan, microBatchTokens, bytesRead, opened.descriptors, parts, hook);
@@ -175,6 +191,18 @@ class Opening {
       undefined,
       watch,
     );
+  }
+
+  /** A policy that cannot begin with what it had learned begins without. */
+  #beginWith(streamWith: (policy: Policy) => ExpertStream): ExpertStream {
+    const { learned } = this.#options;
+    try {
+      return streamWith(this.#policy);
+    } catch (error) {
+      if (learned?.fresh === undefined) throw error;
+      this.#notes.push(unusedNote(learned, error));
+      return streamWith(learned.fresh());
+    }
   }
 
   #finish(
@@ -195,6 +223,7 @@ class Opening {
       plan,
       microBatchTokens,
       streaming,
+      learned: this.#options.planOnly === true ? undefined : this.#options.learned,
       hook,
       // Without streaming nothing is read any more, so a file may change as it likes.
       files:
@@ -328,6 +357,7 @@ class Opening {
       const context = create(microBatchTokens, attached);
       const input: PlanInput = {
         shape: this.#shape,
+        demand: this.#policy.needs,
         denseBytes: this.#denseBytes(),
         sharedEdgeBytes: this.#slots === undefined ? this.#edgeBytes() : 0,
         paddingShare: this.#paddingShare(),
@@ -361,8 +391,12 @@ class Opening {
       if (microBatchTokens === 1)
         throw new BudgetTooSmallError(
           budget.kind === "all" ? 0 : budget.bytes,
-          budget.kind === "experts" ? smallestBudgetBytes(this.#shape, 1) : plan.smallestBudgetBytes,
-          "Give it more memory, or use a smaller context or model.",
+          budget.kind === "experts"
+            ? smallestBudgetBytes(this.#shape, 1, this.#policy.needs)
+            : plan.smallestBudgetBytes,
+          this.#policy.needs.wholeLayers
+            ? `Policy ${this.#policy.name} brings in whole layers: give it more memory, or choose another policy.`
+            : "Give it more memory, or use a smaller context or model.",
         );
       microBatchTokens = Math.max(1, plan.largestMicroBatch);
     }
@@ -415,15 +449,13 @@ class Opening {
   }
 
   #nextGate(files: readonly ModelFile[], microBatchTokens: number): NextGate {
-    const address = (name: string): number => {
-      const tensor = this.#gguf.tensor(name);
-      return tensor === undefined || tensor.type !== 0 ? 0 : files[tensor.shard].base + tensor.offset;
-    };
+    const address = (tensor: GgufTensor | undefined) =>
+      tensor === undefined ? 0 : files[tensor.shard].base + tensor.offset;
     const gate = new NextGate({
       libraries: this.#libraries,
-      routers: this.#layout.moeLayers.map(({ blockIndex }) => ({
-        weights: address(`blk.${blockIndex}.ffn_gate_inp.weight`),
-        norm: address(`blk.${blockIndex}.ffn_norm.weight`) || address(`blk.${blockIndex}.post_attention_norm.weight`),
+      routers: routerTensors(this.#gguf, this.#layout).map(({ weights, norm }) => ({
+        weights: address(weights),
+        norm: address(norm),
       })),
       hiddenSize: this.#layout.hiddenSize,
       experts: this.#shape.experts,
@@ -431,6 +463,10 @@ class Opening {
     });
     this.#cleanUp.push(() => gate.dispose());
     return gate;
+  }
+
+  #embeddings(files: readonly ModelFile[]): EmbeddingSource | undefined {
+    return embeddingTable(this.#libraries, this.#gguf, ({ shard, offset }) => files[shard].base + offset);
   }
 
   #abortFlag(): () => boolean {

@@ -2,6 +2,7 @@
 import type { Policy } from "../cache/policy.ts";
 import type { RouterStop } from "../llama/graph-hook.ts";
 import type { openFiles } from "../memory/open-files.ts";
+import type { LearnedFile } from "./learned-file.ts";
 
 export const DEFAULT_POLICY = "next-use+next-gate";
 
@@ -22,6 +23,8 @@ export interface SessionOptions {
   readonly memory?: MemoryBudget;
   /** @default next-use with next-gate prefetch */
   readonly policy?: Policy;
+  /** Where what the policy has learned is put when the session is disposed of, see `openPolicy`. @default nowhere */
+  readonly learned?: LearnedFile;
   /** Tokens of one sequence at most. @default the smaller of 4096 and what the model was trained with */
   readonly contextSize?: number;
   /** Sequences side by side. @default 1 */

@@ -14,6 +14,12 @@ export interface OpenRequest {
   readonly path: string;
   readonly memory: MemoryBudget;
   readonly policy: string;
+  /** "off", "auto", or a file, see `openPolicy`. */
+  readonly learned: string;
+  /** A predictor's file, for the policy that wants one. */
+  readonly predictor?: string | undefined;
+  /** A file of expert maps, likewise. */
+  readonly maps?: string | undefined;
   readonly contextSize?: number | undefined;
   readonly microBatchTokens?: number | undefined;
   readonly threads?: number | undefined;

@@ -11,6 +11,7 @@ import { Batch, type Context, type Model } from "../llama/index.ts";
 import { viewMemory } from "../memory/libc.ts";
 import { ContextFullError, DecodeError, ExpertReadError, GenerationAbortedError, ModelChangedError } from "./errors.ts";
 import type { ExpertStream } from "./expert-stream.ts";
+import { type LearnedFile, writeLearned } from "./learned-file.ts";
 import type { MemoryPlan } from "./memory-plan.ts";
 import { processMemory } from "./process-memory.ts";
 
@@ -31,6 +32,8 @@ export interface SessionParts {
   readonly microBatchTokens: number;
   /** Undefined when all experts are resident. */
   readonly streaming: { readonly stream: ExpertStream } | undefined;
+  /** Where the policy's learning goes at the end. */
+  readonly learned: LearnedFile | undefined;
   /** Undefined when nobody watches the graph: all experts are resident, and no tap was wanted. */
   readonly hook: GraphHook | undefined;
   readonly files: readonly OpenFile[];
@@ -63,6 +66,8 @@ export interface SessionStatistics {
   readonly residentBytes: number;
   readonly peakBytes: number | undefined;
   readonly bandwidthBytesPerMs: number;
+  /** What the policy's mechanisms have done, see `Policy.figures`; undefined when it does not tell, or nothing is streamed. */
+  readonly policyFigures: Readonly<Record<string, number>> | undefined;
 }
 
 export class Session implements Disposable {
@@ -79,6 +84,7 @@ export class Session implements Disposable {
   readonly #abort: Uint8Array | undefined;
   #iteration = 0;
   #request = -1;
+  #requestAnnounced = false;
   #wallMs = 0;
   #disposed = false;
 
@@ -105,6 +111,15 @@ export class Session implements Disposable {
   }
 
   /**
+   * What is fed next begins a new request, whatever it looks like: of a prompt whose start is in the context already a
+   * single token may be left. Without this, a request begins at position 0 and with several tokens at once.
+   */
+  startRequest(): void {
+    this.#request++;
+    this.#requestAnnounced = true;
+  }
+
+  /**
    * Appends tokens to a sequence whose next position is `position`, in micro-batches, and returns the logits of the
    * last one (valid until the next call). On any error the sequence is back where it was; recurrent and hybrid models
    * cannot go back, so theirs is empty then.
@@ -116,7 +131,8 @@ export class Session implements Disposable {
       throw new ContextFullError(position + tokens.length, this.context.contextSize);
     const phase: Phase = tokens.length > 1 ? "prefill" : "decode";
     // A prompt from the start, or what a user added: text that was not generated.
-    if (position === 0 || phase === "prefill") this.#request++;
+    if (this.#requestAnnounced) this.#requestAnnounced = false;
+    else if (position === 0 || phase === "prefill") this.#request++;
     try {
       for (let from = 0; from < tokens.length; from += this.microBatchTokens) {
         const to = Math.min(from + this.microBatchTokens, tokens.length);
@@ -161,18 +177,35 @@ export class Session implements Disposable {
       residentBytes: memory.residentBytes,
       peakBytes: memory.peakBytes,
       bandwidthBytesPerMs: streaming?.stream.link.bytesPerMs ?? 0,
+      policyFigures: streaming?.stream.cache.policy.figures?.(),
     };
   }
 
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
+    this.#closePolicy();
     this.#batch.dispose();
     this.#parts.dispose();
   }
 
   [Symbol.dispose](): void {
     this.dispose();
+  }
+
+  #closePolicy(): void {
+    const { streaming, learned } = this.#parts;
+    if (streaming === undefined) return;
+    const { cache } = streaming.stream;
+    const bytes = learned === undefined ? undefined : cache.policy.learned?.();
+    cache.close();
+    if (learned === undefined || bytes === undefined) return;
+    try {
+      writeLearned(learned, bytes);
+    } catch (error) {
+      // A full disk must not keep the model's memory; the model was used, and what was learned can be learned again.
+      process.emitWarning(`What ${learned.policy} has learned is lost: ${String(error)}`);
+    }
   }
 
   #compute(batch: Batch, phase: Phase, tokenIds: Int32Array): void {

@@ -23,6 +23,7 @@ export {
   toModelShape,
 } from "./moe-layout.ts";
 export { type GgufFile, type GgufShard, type GgufTensor, openGguf } from "./open.ts";
+export { type RouterTensors, type RouterWeights, readRouterWeights, routerTensors } from "./router-tensors.ts";
 export { type ShardLimit, splitGguf } from "./split.ts";
 export { copyTensor, readTensor, streamTensor, type TensorRange } from "./tensor-data.ts";
 export type { MetadataType, ScalarType } from "./value-types.ts";

@@ -38,7 +38,10 @@ export interface SpecialTokenTexts {
  * The model's own template, or `source` with the model's special tokens.
  * @throws ChatTemplateError if there is none or it does not parse
  */
-export function chatTemplate(model: Model, source: string | undefined = model.chatTemplate): ChatTemplate {
+export function chatTemplate(
+  model: Pick<Model, "chatTemplate" | "vocabulary">,
+  source: string | undefined = model.chatTemplate,
+): ChatTemplate {
   if (source === undefined) throw new ChatTemplateError("The model has no chat template");
   const { vocabulary } = model;
   return new ChatTemplate(source, {

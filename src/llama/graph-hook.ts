@@ -34,7 +34,11 @@ export interface RouterStop {
   readProbabilities(into: Float32Array): void;
   /** What the graph makes of the router's raw output before it chooses; undefined where that cannot be seen. */
   readonly scoring?: Scoring | undefined;
-  /** Address of the router's input, `[inputWidth, tokens]` floats without gaps; 0 when the graph has none such. */
+  /** The router's input can be seen in the graph, as floats without gaps. */
+  readonly hasInput: boolean;
+  /** The router's input, `[tokens][inputWidth]`. */
+  readInput(into: Float32Array): void;
+  /** Address of the router's input; 0 when it cannot be seen, or is not in memory. */
   readonly inputAddress: number;
   readonly inputWidth: number;
   /** Address of the tensor struct of the router's weights; 0 as above. */
@@ -256,6 +260,7 @@ class MutableStop implements RouterStop {
   expertsUsed = 0;
   hasProbabilities = false;
   scoring: Scoring | undefined;
+  hasInput = false;
   inputAddress = 0;
   inputWidth = 0;
   routerWeights = 0;
@@ -290,6 +295,7 @@ class MutableStop implements RouterStop {
       this.#probs = words.u64(probs + TENSOR_OFFSET.data);
       this.#probsRowBytes = words.u64(probs + TENSOR_OFFSET.nb + 8);
     }
+    this.hasInput = false;
     this.inputAddress = 0;
     this.inputWidth = 0;
     this.routerWeights = 0;
@@ -305,6 +311,7 @@ class MutableStop implements RouterStop {
     const dense = words.u64(input + TENSOR_OFFSET.nb) === 4 && words.u64(input + TENSOR_OFFSET.nb + 8) === width * 4;
     if (words.i32(input + TENSOR_OFFSET.type) !== GgmlType.F32 || !dense) return;
     if (words.u64(input + TENSOR_OFFSET.ne + 8) !== this.tokens) return;
+    this.hasInput = true;
     this.routerWeights = weights;
     this.inputWidth = width;
     this.inputAddress = words.u64(input + TENSOR_OFFSET.data);
@@ -318,6 +325,10 @@ class MutableStop implements RouterStop {
 
   setExpert(token: number, rank: number, expert: number): void {
     this.#words.setI32(this.#data + token * this.#rowBytes + rank * 4, expert);
+  }
+
+  readInput(into: Float32Array): void {
+    this.#words.copyFloats(this.inputAddress, this.tokens * this.inputWidth, into, 0);
   }
 
   readProbabilities(into: Float32Array): void {

@@ -63,7 +63,8 @@ export async function analyzeInWorkers(
   const task: WorkerTask = { plan, opener };
   const workers = Array.from(
     { length: threads },
-    () => new Worker(compiledModule(import.meta.url, "./analysis-worker.js"), { workerData: task }),
+    // Without Node's own flags of this process: with `node --input-type=module -e` a worker would not start.
+    () => new Worker(compiledModule(import.meta.url, "./analysis-worker.js"), { workerData: task, execArgv: [] }),
   );
   const stop = () => void Promise.all(workers.map((worker) => worker.terminate()));
   const result: SumsByPhase = new Map();

@@ -316,7 +316,7 @@ export interface CorrelationReport {
 }
 
 export interface Verdict {
-  /** By srpGain at the headline segment; "unknown": no window of that length. */
+  /** "unknown": too little was measured, or there is nothing to offload; the headline says which. */
   readonly suits: "well" | "partly" | "poorly" | "unknown";
   /** One sentence: does it suit offloading, how big should the cache be. */
   readonly headline: string;

@@ -74,6 +74,26 @@ test("without a published model of the same share the nearest are named", async 
   expect(verdict.nearestPublished).toEqual([]);
 });
 
+test("short samples are no ground for a verdict, whatever LRU seems to hit", async () => {
+  const random = randomNumbers(5);
+  const short = (length: number) =>
+    madeTrace({ experts: 64, expertsUsed: 8, samples: [{ length, route: () => chooseExperts(64, 8, random) }] });
+  const { verdict, samples } = (await analyzeLocality(short(28))).phases[0];
+  expect(verdict.suits).toBe("unknown");
+  expect(verdict.headline).toMatch(
+    /^Too little was measured to say whether made suits expert offloading: 28 tokens, and 2\d\.\d % of the expert uses/,
+  );
+  expect(samples.tokens).toBe(28);
+  expect((await analyzeLocality(short(512))).phases[0].verdict.suits).toBe("poorly");
+  // As consistent as can be, but a sentence.
+  const steady = madeTrace({
+    experts: 64,
+    expertsUsed: 8,
+    samples: [{ length: 60, route: () => [0, 1, 2, 3, 4, 5, 6, 7] }],
+  });
+  expect((await analyzeLocality(steady)).phases[0].verdict.suits).toBe("unknown");
+});
+
 test("a model that uses all of its experts has nothing to offload", async () => {
   const source = madeTrace({ experts: 1, expertsUsed: 1, samples: [{ length: 40, route: () => [0] }] });
   const { verdict } = (await analyzeLocality(source)).phases[0];

@@ -6,27 +6,24 @@
  * and a slice starts anywhere within 2 MiB. In *slots* all matrices of an expert lie one behind the other from a 2 MiB
  * border on, in pages of nobody else. Slots need matrices of whole pages (the distance between two experts is one number
  * per tensor, so all must start at the same place within a page), which all but toy models have. They are worth it
- * because their huge pages stay whole when they move to another expert: the kernel pins 1 MiB of a huge page for a read
- * in 10 us instead of 68, the drive gets one segment instead of 256, and products meet fewer TLB misses.
+ * because their huge pages stay whole when they move to another expert: asking for 1 MiB of direct reads takes the thread
+ * 18 us instead of 72, and they come at 2.3 GB/s instead of 1.0 (`npm run bench:pages`).
  */
 import type { ModelFile, SlicePlace } from "./expert-memory.ts";
 import { ceilTo, coveringPages, floorTo, ownPages } from "./page-plan.ts";
 
 export const HUGE_PAGE_BYTES = 2 << 20;
 
-/** Pages of a piece go to a piece of the same kind only: small pages in a huge page's place would stay small for ever. */
-export const PIECE_SMALL = 0;
-export const PIECE_HUGE = 1;
+/** Kind of a piece in huge pages; those of small ones have 0. */
+const PIECE_HUGE = 1;
 
 /**
  * All by key (`layer * expertsPerLayer + expert`) times `stages` or `pieces`. A stage is one matrix; a piece is a range
  * of pages that belongs to one expert alone, and moves or is given back as one.
  */
 export interface ExpertPlacement {
-  readonly layout: "file" | "slots";
   readonly stages: number;
   readonly pieces: number;
-  readonly expertsPerLayer: number;
   readonly keys: number;
   readonly files: readonly ModelFile[];
   /** [key][stage] Index into the files. */
@@ -41,7 +38,10 @@ export interface ExpertPlacement {
   readonly pieceAddress: Float64Array;
   /** [key][piece] Whole pages; may be 0. */
   readonly pieceBytes: Float64Array;
-  /** [key][piece] PIECE_SMALL or PIECE_HUGE. */
+  /**
+   * [key][piece] Its pages go to a piece of the same kind only: small pages in a huge page's place would stay small for
+   * ever.
+   */
   readonly pieceKind: Uint8Array;
   /** [key][piece] 1: ask for huge pages when it is filled for the first time. */
   readonly wantsHugePages: Uint8Array;
@@ -66,7 +66,7 @@ export function placeInFile(
   pageBytes: number,
 ): ExpertPlacement {
   const stages = Math.max(...layers.map((slices) => slices.length));
-  const placement = emptyPlacement("file", files, layers.length, expertsPerLayer, stages, stages);
+  const placement = emptyPlacement(files, layers.length, expertsPerLayer, stages, stages);
   for (const [layer, slices] of layers.entries())
     for (const [stage, { file, offset, strideBytes }] of slices.entries())
       for (let expert = 0; expert < expertsPerLayer; expert++) {
@@ -131,7 +131,7 @@ export function placeInSlots(
   base: number,
 ): ExpertPlacement {
   const stages = Math.max(...layers.map((slices) => slices.length));
-  const placement = emptyPlacement("slots", files, layers.length, expertsPerLayer, stages, 2);
+  const placement = emptyPlacement(files, layers.length, expertsPerLayer, stages, 2);
   const tensors: TensorPlace[][] = [];
   let layerStart = base;
   for (const [layer, slices] of layers.entries()) {
@@ -180,7 +180,6 @@ export function paddingShare(layers: readonly (readonly SlicePlace[])[], plan: S
 }
 
 function emptyPlacement(
-  layout: ExpertPlacement["layout"],
   files: readonly ModelFile[],
   layers: number,
   expertsPerLayer: number,
@@ -189,10 +188,8 @@ function emptyPlacement(
 ): ExpertPlacement {
   const keys = layers * expertsPerLayer;
   return {
-    layout,
     stages,
     pieces,
-    expertsPerLayer,
     keys,
     files,
     readFile: new Uint16Array(keys * stages),

@@ -2,8 +2,9 @@
  * Experts in anonymous memory of our own, filled by direct reads. Where they lie is `expert-placement.ts`'s business.
  *
  * Eviction does not give pages back to the kernel: the pages of the victim are moved (mremap) to the expert that
- * takes its place. Freeing them and faulting fresh, zeroed ones in costs 375 to 430 us per MiB inside io_submit, on
- * the thread that computes, and held direct reads to 1.5 GB/s on a drive that gives 3.4; moving costs about 5 us per MiB.
+ * takes its place. Reading into fresh pages instead, which the kernel faults in and zeroes, takes 500 us per MiB inside
+ * io_submit, on the thread that computes, and holds direct reads to 1.1 GB/s; into pages that were moved it is 38 us and
+ * 2.4 GB/s, and moving them takes 1 to 16 us per MiB (`npm run bench:pages`).
  */
 import type { ExpertKey } from "../cache/shape.ts";
 import type { ExpertMemory, LoadKind, MemoryCounters } from "./expert-memory.ts";

@@ -17,7 +17,6 @@ export class Belady implements Policy {
   readonly name = "belady";
   readonly needs = NEEDS_NOTHING;
   readonly #future: RecordedFuture;
-  #shape!: ModelShape;
   #stop = 0;
   /** Per key, minus the stop of its next use: the last needed has the lowest score. */
   #score!: Float64Array;
@@ -29,7 +28,6 @@ export class Belady implements Policy {
 
   begin(shape: ModelShape): void {
     const { stops, keys, firstDemand } = this.#future;
-    this.#shape = shape;
     this.#score = new Float64Array(shape.layers * shape.experts).fill(-stops);
     for (let stop = stops - 1; stop >= 0; stop--)
       for (let i = firstDemand[stop] as number; i < (firstDemand[stop + 1] as number); i++)
@@ -75,11 +73,7 @@ export class Belady implements Policy {
   }
 
   victim(candidates: Residents): ExpertKey {
-    let victim = NO_EXPERT;
-    for (let layer = 0; layer < this.#shape.layers; layer++) {
-      const key = this.#coldest.of(layer, candidates);
-      if (key !== NO_EXPERT && (victim === NO_EXPERT || this.#coldest.colder(key, victim))) victim = key;
-    }
+    const victim = this.#coldest.ofAll(candidates);
     if (victim !== NO_EXPERT) this.#coldest.removed(victim);
     return victim;
   }

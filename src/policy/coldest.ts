@@ -56,6 +56,16 @@ export class ColdestOfLayer {
     return this.#search(layer, residents, true);
   }
 
+  /** The coldest of all layers that may be evicted now, or NO_EXPERT. */
+  ofAll(residents: Residents): ExpertKey {
+    let coldest = NO_EXPERT;
+    for (let layer = 0; layer < this.#stale.length; layer++) {
+      const key = this.of(layer, residents);
+      if (key !== NO_EXPERT && (coldest === NO_EXPERT || this.colder(key, coldest))) coldest = key;
+    }
+    return coldest;
+  }
+
   /** Whether `a` is given up before `b`. */
   colder(a: ExpertKey, b: ExpertKey): boolean {
     const difference = (this.#score[a] as number) - (this.#score[b] as number);

@@ -3,7 +3,7 @@
  * longest. An expert's count outlives its eviction. A floor for comparisons: it never forgets unless told to, and
  * treats an expert whose layer is next like one whose layer has just passed.
  */
-import { NEEDS_NOTHING, type Policy, type Residents, type RouterEvent } from "../cache/policy.ts";
+import { type LoadKind, NEEDS_NOTHING, type Policy, type Residents, type RouterEvent } from "../cache/policy.ts";
 import { type ExpertKey, type ModelShape, NO_EXPERT } from "../cache/shape.ts";
 import { ColdestOfLayer } from "./coldest.ts";
 
@@ -12,6 +12,8 @@ export interface LfuOptions {
   readonly halfLife?: number;
   /** Give each layer an equal share of the budget and take victims from the layer furthest above it; default false. */
   readonly perLayer?: boolean;
+  /** Count only the uses since the expert came in, instead of all there ever were; default false. */
+  readonly sinceLoaded?: boolean;
 }
 
 export function lfu(options: LfuOptions = {}): Policy {
@@ -23,16 +25,20 @@ class Lfu implements Policy {
   readonly needs = NEEDS_NOTHING;
   readonly #keep: number;
   readonly #perLayer: boolean;
+  readonly #sinceLoaded: boolean;
   #shape!: ModelShape;
   #uses!: Float64Array;
   #lastUse!: Float64Array;
   #coldest!: ColdestOfLayer;
   #stops = 0;
 
-  constructor({ halfLife = Number.POSITIVE_INFINITY, perLayer = false }: LfuOptions) {
-    this.name = perLayer ? "lfu-per-layer" : halfLife === Number.POSITIVE_INFINITY ? "lfu" : "lfu-decayed";
+  constructor({ halfLife = Number.POSITIVE_INFINITY, perLayer = false, sinceLoaded = false }: LfuOptions) {
+    // What MoE-Infinity's published code does, as that code runs for most models: no prediction, and this rule.
+    if (sinceLoaded) this.name = "moe-infinity-shipped";
+    else this.name = perLayer ? "lfu-per-layer" : halfLife === Number.POSITIVE_INFINITY ? "lfu" : "lfu-decayed";
     this.#keep = 2 ** (-1 / halfLife);
     this.#perLayer = perLayer;
+    this.#sinceLoaded = sinceLoaded;
   }
 
   begin(shape: ModelShape): void {
@@ -58,7 +64,8 @@ class Lfu implements Policy {
     this.#coldest.rescored(event.layer);
   }
 
-  loading(key: ExpertKey): void {
+  loading(key: ExpertKey, kind: LoadKind): void {
+    if (this.#sinceLoaded) this.#uses[key] = kind === "demand" ? 1 : 0;
     this.#coldest.added(key);
   }
 
@@ -67,21 +74,12 @@ class Lfu implements Policy {
   }
 
   victim(candidates: Residents): ExpertKey {
-    const victim = this.#perLayer ? this.#coldestOfFullestLayer(candidates) : this.#coldestOfAll(candidates);
+    const victim = this.#perLayer ? this.#coldestOfFullestLayer(candidates) : this.#coldest.ofAll(candidates);
     if (victim !== NO_EXPERT) this.#coldest.removed(victim);
     return victim;
   }
 
   end(): void {}
-
-  #coldestOfAll(candidates: Residents): ExpertKey {
-    let victim = NO_EXPERT;
-    for (let layer = 0; layer < this.#shape.layers; layer++) {
-      const key = this.#coldest.of(layer, candidates);
-      if (key !== NO_EXPERT && (victim === NO_EXPERT || this.#coldest.colder(key, victim))) victim = key;
-    }
-    return victim;
-  }
 
   #coldestOfFullestLayer(candidates: Residents): ExpertKey {
     const { layers, experts, expertBytes } = this.#shape;

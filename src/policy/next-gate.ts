@@ -54,6 +54,8 @@ const SHARED_OUTCOMES = 8;
 class NextGate implements Policy {
   readonly name: string;
   readonly needs: PolicyNeeds;
+  readonly pausesForDemand: boolean;
+  readonly prefetchesAtStart: boolean;
   readonly #base: Policy;
   readonly #width: number;
   readonly #minConfidence: number;
@@ -82,14 +84,20 @@ class NextGate implements Policy {
   constructor(base: Policy, { width = 0, minConfidence = 0.7 }: NextGateOptions) {
     this.name = `${base.name}+next-gate`;
     this.needs = { ...base.needs, nextGate: true };
+    this.pausesForDemand = base.pausesForDemand ?? false;
+    this.prefetchesAtStart = base.prefetchesAtStart ?? false;
     this.#base = base;
     this.#width = width;
     this.#minConfidence = minConfidence;
     // Bound only when the base has them, so that the cache does not ask in vain.
     if (base.discard !== undefined) this.discard = (candidates) => base.discard?.(candidates) ?? NO_EXPERT;
+    if (base.learned !== undefined) this.learned = () => base.learned?.() ?? new Uint8Array();
+    if (base.figures !== undefined) this.figures = () => base.figures?.() ?? {};
   }
 
   discard?(candidates: Residents): ExpertKey;
+  learned?(): Uint8Array;
+  figures?(): Readonly<Record<string, number>>;
 
   begin(shape: ModelShape, budgetExperts: number): void {
     this.#base.begin(shape, budgetExperts);
@@ -127,6 +135,10 @@ class NextGate implements Policy {
 
   loading(key: ExpertKey, kind: LoadKind): void {
     this.#base.loading?.(key, kind);
+  }
+
+  loaded(key: ExpertKey, complete: boolean): void {
+    this.#base.loaded?.(key, complete);
   }
 
   prefetch(link: LinkState): ExpertKey {

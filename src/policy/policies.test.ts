@@ -14,11 +14,15 @@ import {
 import { type ExpertKey, type ModelShape, NO_EXPERT, tokenCycleBytes } from "../cache/shape.ts";
 import { hitRate, totalCounters } from "../cache/statistics.ts";
 import { belady } from "./belady.ts";
+import { leastStale } from "./least-stale.ts";
 import { lfu } from "./lfu.ts";
 import { lru } from "./lru.ts";
+import { mixtralOffload } from "./mixtral-offload.ts";
+import { moeInfinity } from "./moe-infinity.ts";
 import { nextUse } from "./next-use.ts";
 import { onDemand } from "./on-demand.ts";
 import { oraclePrefetch } from "./oracle-prefetch.ts";
+import { slru } from "./slru.ts";
 
 const online: readonly (() => Policy)[] = [
   onDemand,
@@ -26,6 +30,12 @@ const online: readonly (() => Policy)[] = [
   () => lfu(),
   () => lfu({ halfLife: 8 }),
   () => lfu({ perLayer: true }),
+  () => lfu({ sinceLoaded: true }),
+  () => slru(),
+  () => leastStale(),
+  () => leastStale({ order: "layer" }),
+  () => mixtralOffload(),
+  () => moeInfinity(),
   () => nextUse(),
 ];
 
@@ -182,6 +192,30 @@ describe("oracle-prefetch", () => {
         expect(logs[1]).toEqual(logs[0]);
       }),
     );
+  });
+
+  test("knows as many layers ahead as it is told", () => {
+    const { shape, iterations } = cyclic(6, 2);
+    const policy = oraclePrefetch(
+      iterations.flatMap(({ stops }) => stops),
+      { distance: 2 },
+    );
+    policy.begin(shape, 6);
+    policy.routed(routerEvent(iterations[0]?.stops[0] as RecordedRouting));
+    const held = new Set<ExpertKey>();
+    const residents = {
+      ...{ count: 0, usedBytes: 0, budgetBytes: 60 },
+      at: () => NO_EXPERT,
+      has: (candidate: ExpertKey) => held.has(candidate),
+      evictable: () => false,
+    };
+    const read: number[] = [];
+    for (let next = 0; next !== NO_EXPERT; ) {
+      next = policy.prefetch({ residents, layer: 0, spareBytes: 10, phase: "decode", nowMs: 0 });
+      read.push(next);
+      held.add(next as ExpertKey);
+    }
+    expect(read).toEqual([5, 10, NO_EXPERT]);
   });
 
   test("reads what comes next, the soonest first, and nothing in place of what is needed sooner", () => {

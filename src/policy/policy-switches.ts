@@ -15,6 +15,17 @@ export class PolicySwitchError extends Error {
   }
 }
 
+/** Names between commas, where a switch after a comma belongs to the name before: `lru,finemoe:distance=3,queue=8` are two. */
+export function splitPolicyNames(text: string): readonly string[] {
+  const names: string[] = [];
+  for (const part of text.split(",")) {
+    const last = names.length - 1;
+    if (last >= 0 && /^[^:+]+=/.test(part)) names[last] += `,${part}`;
+    else names.push(part);
+  }
+  return names;
+}
+
 export class PolicySwitches {
   readonly #policy: string;
   readonly #values = new Map<string, string>();

@@ -1,8 +1,9 @@
 /** Numbers as a report writes them. A space that does not break stands between a number and its unit. */
+import { formatBytes, formatShare } from "../number-text.ts";
 
 /** "74.1 %" of a share from 0 to 1. */
 export function percentText(share: number | null | undefined, digits = 1): string {
-  return share === null || share === undefined || Number.isNaN(share) ? "–" : `${(100 * share).toFixed(digits)}\u00a0%`;
+  return share === null || share === undefined || Number.isNaN(share) ? "–" : unbroken(formatShare(share, digits));
 }
 
 /** "−3.2 %", "+11.0 %". */
@@ -28,17 +29,9 @@ export function countText(count: number): string {
 
 /** "12.8 MiB"; null: unknown. */
 export function bytesText(bytes: number | null): string {
-  if (bytes === null) return "–";
-  const units = ["bytes", "KiB", "MiB", "GiB", "TiB"];
-  let unit = 0;
-  let value = bytes;
-  while (value >= 1000 && unit < units.length - 1) {
-    value /= 1024;
-    unit++;
-  }
-  return `${unit === 0 ? Math.round(value) : threeDigits(value)}\u00a0${units[unit]}`;
+  return bytes === null ? "–" : unbroken(formatBytes(bytes));
 }
 
-function threeDigits(value: number): string {
-  return value.toFixed(value >= 99.95 ? 0 : value >= 9.995 ? 1 : 2);
+function unbroken(text: string): string {
+  return text.replace(" ", "\u00a0");
 }

@@ -18,15 +18,17 @@ export { CacheTooSmallError, PolicyNotReplayableError, UnevenChoiceError } from 
 export type { PassOptions, PassOrder } from "./forward-passes.ts";
 export { futureOfTrace } from "./future-of-trace.ts";
 export type { MachineModel } from "./machine-model.ts";
-export { type ReplayPolicy, replayPolicy, replayPolicyNames } from "./policies.ts";
+export { checkReplayable, type ReplayPolicy, type ReplaySignals, replayPolicy, replayPolicyNames } from "./policies.ts";
 export {
   type PhaseFigures,
   passesFor,
   Replay,
+  type ReplayedPass,
   type ReplayFigures,
   type ReplayOptions,
   type SampleStart,
   shapeOf,
 } from "./replay.ts";
+export { type SampleSignals, SignalReader, type TracedWeights } from "./sample-signals.ts";
 export type { SimulationRow } from "./simulation-row.ts";
 export { type SimulateOptions, type Simulation, type SimulationProgress, simulate } from "./sweep.ts";

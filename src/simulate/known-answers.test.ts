@@ -7,10 +7,10 @@ import { computeByBytes } from "./compute-model.ts";
 import { plainDisk } from "./disk-model.ts";
 import { futureOfTrace } from "./future-of-trace.ts";
 import type { MachineModel } from "./machine-model.ts";
-import { replayPolicy, replayPolicyNames } from "./policies.ts";
+import { replayPolicy } from "./policies.ts";
 import { passesFor, Replay, shapeOf } from "./replay.ts";
 import { simulate } from "./sweep.ts";
-import { decodeStepsOf, realTrace } from "./traces.test-data.ts";
+import { DEMAND_ONLY, decodeStepsOf, realTrace } from "./traces.test-data.ts";
 
 const MIB = 2 ** 20;
 const percent = (rate: number) => Number((100 * rate).toFixed(1));
@@ -55,7 +55,7 @@ describe.each([
   });
 
   test("an oracle waits least, and what is held for nothing is read most", async () => {
-    const rows = await simulated(replayPolicyNames(), decode.mib * MIB);
+    const rows = await simulated([...DEMAND_ONLY, "oracle-prefetch"], decode.mib * MIB);
     const of = (policy: string) => rows.find((row) => row.policy === policy)!;
     for (const row of rows) {
       expect(row.predictedTokensPerSecond).toBeLessThanOrEqual(of("oracle-prefetch").predictedTokensPerSecond!);
@@ -68,26 +68,23 @@ describe.each([
   });
 
   // The cache driven by itself with every read complete at once: time must not change what is decided on demand.
-  test.each(replayPolicyNames().filter((policy) => policy !== "oracle-prefetch"))(
-    "%s decides in virtual time as it does without time",
-    async (policyName) => {
-      const cacheBytes = decode.mib * MIB;
-      const policy = replayPolicy(policyName);
-      const trace = source.description;
-      const future = await futureOfTrace(source, passesFor(trace, cacheBytes, { as: "recorded" }));
-      const log = (into: string[]) => (decision: Decision, key: number) => void into.push(`${decision} ${key}`);
-      const timed: string[] = [];
-      const replay = new Replay({
-        ...{ trace, policy, cacheBytes, machine, future },
-        passes: { as: "recorded" },
-        onDecision: log(timed),
-      });
-      for (const sample of samples) replay.sample(sample);
-      replay.figures();
-      const timeless: string[] = [];
-      replayAtOnce(shape, route.iterations, cacheBytes, policy.create(future), { onDecision: log(timeless) });
-      expect(timed.length).toBeGreaterThan(5000);
-      expect(timed).toEqual(timeless);
-    },
-  );
+  test.each(DEMAND_ONLY)("%s decides in virtual time as it does without time", async (policyName) => {
+    const cacheBytes = decode.mib * MIB;
+    const policy = replayPolicy(policyName);
+    const trace = source.description;
+    const future = await futureOfTrace(source, passesFor(trace, cacheBytes, { as: "recorded" }));
+    const log = (into: string[]) => (decision: Decision, key: number) => void into.push(`${decision} ${key}`);
+    const timed: string[] = [];
+    const replay = new Replay({
+      ...{ trace, policy, cacheBytes, machine, future },
+      passes: { as: "recorded" },
+      onDecision: log(timed),
+    });
+    for (const sample of samples) replay.sample(sample);
+    replay.figures();
+    const timeless: string[] = [];
+    replayAtOnce(shape, route.iterations, cacheBytes, policy.create(future), { onDecision: log(timeless) });
+    expect(timed.length).toBeGreaterThan(5000);
+    expect(timed).toEqual(timeless);
+  });
 });

@@ -6,14 +6,13 @@ import { computeByBytes, computeMsOf } from "./compute-model.ts";
 import { plainDisk } from "./disk-model.ts";
 import { CacheTooSmallError } from "./errors.ts";
 import type { MachineModel } from "./machine-model.ts";
-import { replayPolicy, replayPolicyNames } from "./policies.ts";
-import { type PhaseFigures, Replay, type ReplayOptions, shapeOf } from "./replay.ts";
+import { replayPolicy } from "./policies.ts";
+import { type PhaseFigures, Replay, type ReplayedPass, type ReplayOptions, shapeOf } from "./replay.ts";
 import type { SimulationRow } from "./simulation-row.ts";
 import { simulate } from "./sweep.ts";
-import { describedTrace, type GeneratedTrace, generatedTraces, sampleOf } from "./traces.test-data.ts";
+import { DEMAND_ONLY, describedTrace, type GeneratedTrace, generatedTraces, sampleOf } from "./traces.test-data.ts";
 
-const DEMAND_ONLY = replayPolicyNames().filter((name) => name !== "oracle-prefetch");
-const policies = fc.constantFrom(...replayPolicyNames());
+const policies = fc.constantFrom(...DEMAND_ONLY, "oracle-prefetch");
 const starts = fc.constantFrom("warm" as const, "cold" as const);
 const speeds = fc.double({ min: 1e8, max: 2e10, noNaN: true });
 
@@ -54,6 +53,27 @@ describe("virtual time", () => {
         for (const phase of [prefill, decode]) expectSum(phase);
         const tokens = trace.samples.reduce((sum, { length }) => sum + length, 0);
         expect(prefill.tokens + decode.tokens).toBe(tokens);
+      }),
+    );
+  });
+
+  test("every pass is told, and passes add up to the figures", () => {
+    fc.assert(
+      fc.property(generatedTraces(), starts, speeds, (trace, start, speed) => {
+        const told: ReplayedPass[] = [];
+        const replay = new Replay({
+          ...{ trace: trace.source.description, policy: replayPolicy("lru"), cacheBytes: trace.cacheBytes, start },
+          ...{ machine: machineOf(trace, speed), passes: { as: "recorded" }, onPass: (pass) => told.push(pass) },
+        });
+        for (const sample of trace.samples) replay.sample(sample);
+        const figures = replay.figures();
+        for (const phase of ["prefill", "decode"] as const) {
+          const own = told.filter((pass) => pass.phase === phase);
+          expect(own).toHaveLength(figures[phase].passes);
+          for (const name of ["tokens", "wallMs", "computeMs", "stallMs", "managementMs"] as const)
+            expect(own.reduce((sum, pass) => sum + pass[name], 0)).toBeCloseTo(figures[phase][name], 6);
+        }
+        expect([...new Set(told.map(({ request }) => request))]).toEqual(trace.samples.map(({ sample }) => sample));
       }),
     );
   });

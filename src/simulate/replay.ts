@@ -16,7 +16,8 @@ import { CacheTooSmallError } from "./errors.ts";
 import { ForwardPasses, type PassOptions } from "./forward-passes.ts";
 import { futureOfSample } from "./future-of-trace.ts";
 import { checkMachine, type MachineModel } from "./machine-model.ts";
-import type { ReplayPolicy } from "./policies.ts";
+import { checkReplayable, type ReplayPolicy } from "./policies.ts";
+import type { SampleSignals } from "./sample-signals.ts";
 import { SimulatedMemory } from "./simulated-memory.ts";
 import { TracedStop } from "./traced-stop.ts";
 import { VirtualClock } from "./virtual-clock.ts";
@@ -37,6 +38,20 @@ export interface ReplayOptions extends ExpertCacheOptions {
   readonly warmupTokens?: number;
   /** All samples to come, for policies that know the future and start warm (`futureOfTrace`). */
   readonly future?: RecordedFuture;
+  /** Is told every forward pass when it is over, those of the warm-up too. @default nobody is told */
+  readonly onPass?: (pass: ReplayedPass) => void;
+}
+
+/** One forward pass. Times in ms; computing, waiting and management add up to `wallMs`. */
+export interface ReplayedPass {
+  /** Number of its sample. */
+  readonly request: number;
+  readonly phase: Phase;
+  readonly tokens: number;
+  readonly wallMs: number;
+  readonly computeMs: number;
+  readonly stallMs: number;
+  readonly managementMs: number;
 }
 
 /** What came of the forward passes of one phase. The three times add up to `wallMs`. */
@@ -58,6 +73,8 @@ export interface ReplayFigures {
   readonly decode: PhaseFigures;
   /** Bytes of speculative reads that nobody had used at the end. */
   readonly bytesUnused: number;
+  /** What the last cache's policy told of its mechanisms at its end. */
+  readonly policyFigures: Readonly<Record<string, number>> | undefined;
 }
 
 type Sums = { -readonly [K in Exclude<keyof PhaseFigures, "counters">]: PhaseFigures[K] } & {
@@ -67,6 +84,12 @@ type Sums = { -readonly [K in Exclude<keyof PhaseFigures, "counters">]: PhaseFig
 export function shapeOf(model: TracedModel): ModelShape {
   const { moeBlocks, experts, expertsUsed, expertBytes } = model;
   return { layers: moeBlocks.length, experts, expertsUsed, expertBytes };
+}
+
+/** @throws CacheTooSmallError when a cache can be too small for one token under this policy */
+export function checkCache(shape: ModelShape, cacheBytes: number, { name, needs }: ReplayPolicy): void {
+  const smallest = smallestBudgetBytes(shape, 1, needs);
+  if (cacheBytes < smallest) throw new CacheTooSmallError(cacheBytes, smallest, needs.wholeLayers ? name : undefined);
 }
 
 /** How a trace is cut into passes for a cache of this size. */
@@ -89,12 +112,17 @@ export class Replay {
   #stream: ExpertStream | undefined;
   #memory!: SimulatedMemory;
   #iteration = 0;
+  #request = -1;
+  #signals: SampleSignals | undefined;
+  /** First token of the running pass. */
+  #from = 0;
   #warmupLeft: number;
   /** Of the present cache since its warm-up. */
   #sums: Record<Phase, Sums> = { prefill: emptySums(), decode: emptySums() };
   /** Of the caches before. */
   readonly #totals: Record<Phase, Sums> = { prefill: emptySums(), decode: emptySums() };
   #bytesUnused = 0;
+  #policyFigures: Readonly<Record<string, number>> | undefined;
   /** Counters of the present cache that do not count: those of the warm-up. */
   #uncounted: CacheStatistics | undefined;
 
@@ -104,8 +132,7 @@ export class Replay {
     this.#options = options;
     this.#shape = shapeOf(trace.model);
     checkMachine(machine, this.#shape.layers);
-    const smallest = smallestBudgetBytes(this.#shape, 1);
-    if (cacheBytes < smallest) throw new CacheTooSmallError(cacheBytes, smallest);
+    checkCache(this.#shape, cacheBytes, options.policy);
     this.#passes = passesFor(trace, cacheBytes, options.passes);
     const { layers } = machine.compute;
     this.#stages = layers[0].products.length;
@@ -118,15 +145,27 @@ export class Replay {
     this.#warmupLeft = options.warmupTokens ?? 0;
   }
 
-  /** Samples must come in the order of the trace. */
-  sample(sample: TraceSample): void {
+  /**
+   * Samples must come in the order of the trace.
+   * @param signals for policies that need what is computed from the model's weights (`SignalReader`)
+   * @throws PolicyNotReplayableError, UnevenChoiceError
+   */
+  sample(sample: TraceSample, signals?: SampleSignals): void {
     const { start = "warm", warmupTokens = 0 } = this.#options;
+    this.#signals = signals;
+    checkReplayable(this.#options.policy, {
+      tokens: sample.tokens !== undefined,
+      hidden: sample.hidden !== undefined,
+      embeddings: signals?.embeddings !== undefined,
+      nextGate: signals?.nextGate !== undefined,
+    });
     if (this.#stream === undefined || start === "cold") {
       this.#close();
       this.#open(sample);
       if (start === "cold") this.#warmupLeft = warmupTokens;
     }
-    this.#stop.open(sample);
+    this.#stop.open(sample, signals);
+    this.#request++;
     for (let from = 0; from < sample.length; ) {
       const to = this.#passes.end(sample, from);
       const phase = this.#passes.phase(sample, from);
@@ -136,11 +175,16 @@ export class Replay {
     }
   }
 
-  /** Of everything so far, but the warm-up. */
+  /** Of the present cache so far, its warm-up included; undefined before the first sample. */
+  statistics(): CacheStatistics | undefined {
+    return this.#stream?.cache.statistics();
+  }
+
+  /** Of everything so far, but the warm-up. Ends the replay. */
   figures(): ReplayFigures {
     this.#close();
     const { prefill, decode } = this.#totals;
-    return { prefill, decode, bytesUnused: this.#bytesUnused };
+    return { prefill, decode, bytesUnused: this.#bytesUnused, policyFigures: this.#policyFigures };
   }
 
   #open(sample: TraceSample): void {
@@ -157,18 +201,27 @@ export class Replay {
       msPerRequest: machine.engine.msPerRequest,
       onComplete: (key: ExpertKey) => this.#stream?.cache.completed(key),
     });
+    const signals = this.#signals;
+    const width = signals?.embeddingWidth ?? 0;
     this.#stream = new ExpertStream({
-      shape: this.#shape,
+      shape: { ...this.#shape, hiddenSize: this.#options.trace.columns.hiddenWidth || width || undefined },
       budgetBytes: cacheBytes,
       policy: made,
       memory: this.#memory,
       microBatchTokens: this.#passes.microBatchTokens,
-      nextGate: undefined,
+      nextGate: made.needs.nextGate ? { scores: () => this.#stop.nextGate() } : undefined,
+      embeddings: made.needs.embeddings ? { width, rows: (tokenIds, into) => this.#rows(tokenIds, into) } : undefined,
       aborted: () => false,
       now: () => this.#clock.ms,
       ...(onDecision === undefined ? {} : { onDecision }),
     });
     this.#iteration = 0;
+    this.#request = -1;
+  }
+
+  #rows({ length }: Int32Array, into: Float32Array): void {
+    const { embeddings, embeddingWidth: width = 0 } = this.#signals ?? {};
+    if (embeddings !== undefined) into.set(embeddings.subarray(this.#from * width, (this.#from + length) * width));
   }
 
   /** One batch through all layers, in the order of calls of `llama/graph-hook.ts`. */
@@ -184,7 +237,8 @@ export class Replay {
     const { waitedMs, submittingMs } = memory;
     let stops = 0;
 
-    stream.begin(phase, this.#iteration++, sample.sample, this.#tokenIds(sample, from, to));
+    this.#from = from;
+    stream.begin(phase, this.#iteration++, this.#request, this.#tokenIds(sample, from, to));
     const aroundMs = batchMs(outside, tokens) / 2;
     let computeMs = 2 * aroundMs;
     clock.ms += aroundMs;
@@ -198,7 +252,7 @@ export class Replay {
       stops++;
       clock.ms += msPerStop;
       if (this.#stop.tokens === 0) continue;
-      const distinct = stream.cache.demandedCount;
+      const distinct = stream.chosenCount;
       const uses = this.#stop.tokens * this.#stop.expertsUsed;
       // Products that need not be waited for run in one group with what follows them.
       let groupMs = 0;
@@ -223,18 +277,24 @@ export class Replay {
     clock.ms += aroundMs;
     stream.finished();
 
+    const stallMs = memory.waitedMs - waitedMs;
+    const managementMs = memory.submittingMs - submittingMs + stops * msPerStop;
+    const wallMs = clock.ms - startMs;
     sums.tokens += tokens;
     sums.passes++;
     sums.routerStops += layers.length;
     sums.computeMs += computeMs;
-    sums.stallMs += memory.waitedMs - waitedMs;
-    sums.managementMs += memory.submittingMs - submittingMs + stops * msPerStop;
-    sums.wallMs += clock.ms - startMs;
+    sums.stallMs += stallMs;
+    sums.managementMs += managementMs;
+    sums.wallMs += wallMs;
+    const { onPass } = this.#options;
+    onPass?.({ request: sample.sample, phase, tokens, wallMs, computeMs, stallMs, managementMs });
   }
 
   #tokenIds(sample: TraceSample, from: number, to: number): Int32Array {
-    if (to - from > 1) return sample.tokens?.subarray(from, to) ?? new Int32Array(to - from);
-    this.#oneToken[0] = sample.tokens?.[from] ?? 0;
+    // A token that the trace does not tell is none: one id for all would look like the same token again and again.
+    if (to - from > 1) return sample.tokens?.subarray(from, to) ?? new Int32Array(to - from).fill(-1);
+    this.#oneToken[0] = sample.tokens?.[from] ?? -1;
     return this.#oneToken;
   }
 
@@ -247,6 +307,7 @@ export class Replay {
   #close(): void {
     if (this.#stream === undefined) return;
     const { cache } = this.#stream;
+    this.#policyFigures = cache.policy.figures?.();
     cache.close();
     this.#stream = undefined;
     const all = cache.statistics();

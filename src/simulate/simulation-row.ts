@@ -52,13 +52,18 @@ export interface SimulationRow {
   readonly bytesPrefetched: number;
   /** Layers' routers that were replayed. */
   readonly routerStops: number;
+  /**
+   * What the policy's mechanisms have done (see `Policy.figures`), the warm-up included; with cold starts, in the last
+   * sample. Null for policies that do not tell.
+   */
+  readonly policyFigures: Readonly<Record<string, number>> | null;
 }
 
 export function simulationRow(
   policy: string,
   cacheBytes: number,
   shape: ModelShape,
-  { prefill, decode, bytesUnused }: ReplayFigures,
+  { prefill, decode, bytesUnused, policyFigures }: ReplayFigures,
 ): SimulationRow {
   const all = totalCounters({
     prefill: prefill.counters,
@@ -94,6 +99,7 @@ export function simulationRow(
     bytesDemanded: all.bytesDemanded,
     bytesPrefetched: all.bytesPrefetched,
     routerStops: prefill.routerStops + decode.routerStops,
+    policyFigures: policyFigures ?? null,
   };
 }
 

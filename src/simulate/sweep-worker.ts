@@ -7,10 +7,10 @@ const { lanes, conditions } = workerData as SweepWorkerData;
 const runner = new LaneRunner(lanes, conditions);
 const reply = (message: SweepReply) => parentPort?.postMessage(message);
 
-async function handle(sample: SweepMessage): Promise<void> {
+async function handle(message: SweepMessage): Promise<void> {
   try {
-    if (sample === undefined) return reply({ type: "rows", rows: await runner.rows() });
-    await runner.sample(sample);
+    if (message === undefined) return reply({ type: "rows", rows: await runner.rows() });
+    await runner.sample(message.sample, message.signals);
     reply({ type: "done" });
   } catch (error) {
     const { name, message, stack } = error instanceof Error ? error : new Error(String(error));
@@ -20,6 +20,6 @@ async function handle(sample: SweepMessage): Promise<void> {
 
 // One after the other: replaying a sample lets messages in.
 let before = Promise.resolve();
-parentPort?.on("message", (sample: SweepMessage) => {
-  before = before.then(() => handle(sample));
+parentPort?.on("message", (message: SweepMessage) => {
+  before = before.then(() => handle(message));
 });

@@ -5,6 +5,7 @@
 import { Worker } from "node:worker_threads";
 import { compiledModule } from "../compiled-module.ts";
 import type { TraceSample } from "../trace/trace.ts";
+import { type SampleSignals, sharedFloats } from "./sample-signals.ts";
 import type { SimulationRow } from "./simulation-row.ts";
 import type { Lane, LaneConditions } from "./sweep.ts";
 
@@ -14,7 +15,7 @@ export interface SweepWorkerData {
 }
 
 /** A sample to replay, or undefined at the end. */
-export type SweepMessage = TraceSample | undefined;
+export type SweepMessage = { readonly sample: TraceSample; readonly signals: SampleSignals } | undefined;
 
 export type SweepReply =
   | { readonly type: "done" }
@@ -37,9 +38,9 @@ export class SweepWorkers implements AsyncDisposable {
     );
   }
 
-  async sample(sample: TraceSample): Promise<void> {
+  async sample(sample: TraceSample, signals: SampleSignals): Promise<void> {
     const compact = withOwnBuffers(sample);
-    await Promise.all(this.#workers.map((worker) => worker.sample(compact)));
+    await Promise.all(this.#workers.map((worker) => worker.send({ sample: compact, signals })));
   }
 
   async rows(): Promise<SimulationRow[]> {
@@ -52,13 +53,18 @@ export class SweepWorkers implements AsyncDisposable {
   }
 }
 
-/** Posting a view of a larger buffer would copy all of that buffer. */
-function withOwnBuffers(sample: TraceSample): TraceSample {
+/**
+ * Posting a view of a larger buffer would copy all of that buffer. The routers' inputs, of which a sample of a large model
+ * has hundreds of megabytes, are not copied for each worker.
+ */
+function withOwnBuffers({ hidden, ...sample }: TraceSample): TraceSample {
+  const shared = hidden === undefined ? undefined : sharedFloats(hidden.length);
+  if (hidden !== undefined) shared?.set(hidden);
   const entries = Object.entries(sample).map(([name, value]) => [
     name,
     ArrayBuffer.isView(value) && value.byteLength < value.buffer.byteLength ? (value as Float32Array).slice() : value,
   ]);
-  return Object.fromEntries(entries) as TraceSample;
+  return { ...(Object.fromEntries(entries) as TraceSample), hidden: shared };
 }
 
 class LaneWorker {
@@ -87,10 +93,10 @@ class LaneWorker {
     });
   }
 
-  async sample(sample: TraceSample): Promise<void> {
+  async send(message: SweepMessage): Promise<void> {
     await this.#until(() => this.#ahead < SAMPLES_AHEAD);
     this.#ahead++;
-    this.#worker.postMessage(sample satisfies SweepMessage);
+    this.#worker.postMessage(message);
   }
 
   async finish(): Promise<readonly SimulationRow[]> {

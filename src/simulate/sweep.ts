@@ -4,8 +4,10 @@
  * changes the time and nothing else.
  */
 import { setImmediate as nextTurn } from "node:timers/promises";
-import { smallestBudgetBytes } from "../cache/layer-budget.ts";
+import type { PolicyNeeds } from "../cache/policy.ts";
+import type { PolicyResources } from "../policy/by-name.ts";
 import type { RecordedFuture } from "../policy/recorded-future.ts";
+import type { RouterPredictor } from "../predict/router-predictor.ts";
 import {
   NO_ID,
   type TraceDescription,
@@ -13,12 +15,12 @@ import {
   type TraceSource,
   type WantedColumns,
 } from "../trace/trace.ts";
-import { CacheTooSmallError } from "./errors.ts";
 import type { PassOptions } from "./forward-passes.ts";
 import { futureOfTrace } from "./future-of-trace.ts";
 import { checkMachine, type MachineModel } from "./machine-model.ts";
-import { replayPolicy } from "./policies.ts";
-import { passesFor, Replay, type SampleStart, shapeOf } from "./replay.ts";
+import { checkReplayable, type ReplayPolicy, replayPolicy } from "./policies.ts";
+import { checkCache, passesFor, Replay, type SampleStart, shapeOf } from "./replay.ts";
+import { type SampleSignals, SignalReader, type TracedWeights } from "./sample-signals.ts";
 import { type SimulationRow, simulationRow } from "./simulation-row.ts";
 import { SweepWorkers } from "./sweep-workers.ts";
 
@@ -28,6 +30,12 @@ export interface SimulateOptions {
   /** Budgets of the experts. */
   readonly cacheBytes: readonly number[];
   readonly machine: MachineModel;
+  /** Of the traced model, for policies that need its embedding rows or routers. @default such policies are refused */
+  readonly weights?: TracedWeights;
+  /** A file of expert maps that `finemoe` begins with (`warmset maps`). @default none */
+  readonly maps?: Uint8Array;
+  /** What `promoe` predicts with, of the traced model. @default none, and `promoe` is refused */
+  readonly predictor?: RouterPredictor | undefined;
   /** How samples are cut into forward passes. @default every token a decode step */
   readonly passes?: PassOptions;
   /** @default "warm" */
@@ -69,6 +77,10 @@ export interface LaneConditions {
   readonly start: SampleStart;
   readonly warmupTokens: number;
   readonly futures: readonly RecordedFuture[];
+  /** See `SimulateOptions.maps`. */
+  readonly maps: Uint8Array | undefined;
+  /** See `SimulateOptions.predictor`. */
+  readonly predictor: RouterPredictor | undefined;
 }
 
 export interface Simulation {
@@ -85,13 +97,15 @@ export interface Simulation {
  * @throws UnknownPolicyError, PolicyNotReplayableError, CacheTooSmallError before anything is read; TraceError
  */
 export async function simulate(source: TraceSource, options: SimulateOptions): Promise<Simulation> {
-  const { machine, passes = {}, start = "warm", warmupTokens = 0, workers = 1, signal } = options;
+  const { machine, weights = {}, passes = {}, start = "warm", warmupTokens = 0, workers = 1, signal } = options;
   const trace = source.description;
   const shape = shapeOf(trace.model);
   checkMachine(machine, shape.layers);
   const policies = options.policies.map(replayPolicy);
-  const smallest = smallestBudgetBytes(shape, 1);
-  for (const bytes of options.cacheBytes) if (bytes < smallest) throw new CacheTooSmallError(bytes, smallest);
+  for (const policy of policies) {
+    checkReplayable(policy, signalsThere(trace, weights));
+    for (const bytes of options.cacheBytes) checkCache(shape, bytes, policy);
+  }
 
   const futures = new Futures(source, passes, signal);
   const lanes: Lane[] = [];
@@ -100,8 +114,14 @@ export async function simulate(source: TraceSource, options: SimulateOptions): P
       const future = knowsFuture && start === "warm" ? await futures.of(cacheBytes) : undefined;
       lanes.push({ policy: name, cacheBytes, future });
     }
-  const conditions: LaneConditions = { trace, machine, passes, start, warmupTokens, futures: futures.all };
-  const wanted = wantedColumns(trace, options.policies);
+  const { maps, predictor } = options;
+  const conditions: LaneConditions = {
+    ...{ trace, machine, passes, start, warmupTokens, maps, predictor },
+    futures: futures.all,
+  };
+  const needs = needsOf(policies);
+  const wanted = wantedColumns(trace, needs);
+  const signals = new SignalReader(weights, needs);
 
   const threads = Math.min(workers, lanes.length);
   await using runner =
@@ -113,14 +133,15 @@ export async function simulate(source: TraceSource, options: SimulateOptions): P
   for (const part of source.parts)
     for await (const sample of source.samples(part.index, wanted)) {
       signal?.throwIfAborted();
-      await runner.sample(sample);
+      const made = await signals.of(sample, signal);
+      await runner.sample(needs.hidden ? sample : { ...sample, hidden: undefined }, made);
       samples++;
       tokensDone += sample.length;
       if (passes.as !== "recorded") absentTokens += tokensWithoutLastLayer(sample, shape.expertsUsed);
       options.onProgress?.({ tokensDone, tokens, replays: lanes.length });
     }
   const rows = await runner.rows();
-  const notes = simulationNotes(trace, options.policies, absentTokens);
+  const notes = simulationNotes(trace, policies, absentTokens);
   return { rows, samples, tokens: tokensDone, notes };
 }
 
@@ -133,7 +154,8 @@ export class LaneRunner implements AsyncDisposable {
   #turnStart = performance.now();
 
   constructor(lanes: readonly Lane[], conditions: LaneConditions, signal?: AbortSignal) {
-    const { trace, machine, passes, start, warmupTokens, futures } = conditions;
+    const { trace, machine, passes, start, warmupTokens, futures, maps, predictor } = conditions;
+    const resources = { maps, predictor, modelHash: trace.model.hash ?? undefined };
     this.#lanes = lanes;
     this.#conditions = conditions;
     this.#signal = signal;
@@ -141,7 +163,7 @@ export class LaneRunner implements AsyncDisposable {
       ({ policy, cacheBytes, future }) =>
         new Replay({
           trace,
-          policy: replayPolicy(policy),
+          policy: withResources(replayPolicy(policy), resources),
           cacheBytes,
           machine,
           passes,
@@ -152,9 +174,9 @@ export class LaneRunner implements AsyncDisposable {
     );
   }
 
-  async sample(sample: TraceSample): Promise<void> {
+  async sample(sample: TraceSample, signals: SampleSignals): Promise<void> {
     for (const replay of this.#replays) {
-      replay.sample(sample);
+      replay.sample(sample, signals);
       if (performance.now() - this.#turnStart < TURN_MS) continue;
       await nextTurn();
       this.#turnStart = performance.now();
@@ -170,6 +192,10 @@ export class LaneRunner implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {}
+}
+
+function withResources(policy: ReplayPolicy, resources: PolicyResources): ReplayPolicy {
+  return { ...policy, create: (future) => policy.create(future, resources) };
 }
 
 /** The run to come depends on the cache only where it makes micro-batches smaller. */
@@ -196,15 +222,35 @@ class Futures {
   }
 }
 
-/** Distributions where they are recorded, else the weights of the chosen; neither when no policy asks for them. */
-function wantedColumns({ columns }: TraceDescription, policies: readonly string[]): WantedColumns {
-  const asked = policies.some(wantsProbabilities);
-  return { probs: asked && columns.probs, weights: asked && !columns.probs && columns.weights };
+function signalsThere({ columns }: TraceDescription, { embeddings, routers }: TracedWeights) {
+  const hidden = columns.hiddenWidth > 0;
+  return {
+    ...{ tokens: columns.tokens, hidden },
+    embeddings: embeddings !== undefined,
+    nextGate: hidden && routers !== undefined,
+  };
 }
 
-function wantsProbabilities(name: string): boolean {
-  const policy = replayPolicy(name);
-  return !policy.knowsFuture && policy.create(undefined).needs.probabilities;
+type Asked = Pick<PolicyNeeds, "probabilities" | "hidden" | "embeddings" | "nextGate">;
+
+/** What any of the policies needs. */
+function needsOf(policies: readonly ReplayPolicy[]): Asked {
+  const any = (name: keyof Asked) => policies.some(({ needs }) => needs[name]);
+  return {
+    ...{ probabilities: any("probabilities"), hidden: any("hidden") },
+    ...{ embeddings: any("embeddings"), nextGate: any("nextGate") },
+  };
+}
+
+/** Distributions where they are recorded, else the weights of the chosen; neither when no policy asks for them. */
+function wantedColumns({ columns }: TraceDescription, { probabilities, hidden, nextGate }: Asked): WantedColumns {
+  return {
+    probs: probabilities && columns.probs,
+    weights: probabilities && !columns.probs && columns.weights,
+    // A policy that copes without the next router's scores may run on a trace that has no inputs of routers.
+    hidden: hidden || (nextGate && columns.hiddenWidth > 0),
+    tokens: columns.tokens,
+  };
 }
 
 /** Tokens of a prompt that was recorded without the last layer, which is run for wanted outputs only. */
@@ -216,14 +262,21 @@ function tokensWithoutLastLayer({ experts, length }: TraceSample, expertsUsed: n
   return tokens;
 }
 
-function simulationNotes({ columns }: TraceDescription, policies: readonly string[], absentTokens: number): string[] {
-  const starved = columns.probs ? [] : policies.filter(wantsProbabilities);
+function simulationNotes({ columns }: TraceDescription, policies: readonly ReplayPolicy[], absentTokens: number) {
+  const namesOf = (needing: keyof Asked) => policies.filter(({ needs }) => needs[needing]).map(({ name }) => name);
+  const starved = columns.probs ? [] : namesOf("probabilities");
+  const predicting = namesOf("nextGate");
   const instead = columns.weights ? "the weights of the chosen experts alone" : "which experts were chosen alone";
   return [
     ...(starved.length === 0
       ? []
       : [
           `${starved.join(", ")}: the trace has no router probabilities, so it ranks by ${instead}, not as in the engine.`,
+        ]),
+    ...(predicting.length === 0
+      ? []
+      : [
+          `${predicting.join(", ")}: asking the next layer's router takes time in the engine (predictionMs of a run), which is not counted here.`,
         ]),
     ...(absentTokens === 0
       ? []

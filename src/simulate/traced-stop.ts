@@ -5,15 +5,17 @@
 import type { RouterStop } from "../llama/graph-hook.ts";
 import { NO_ID, type TracedModel, type TraceSample } from "../trace/trace.ts";
 import { UnevenChoiceError } from "./errors.ts";
+import type { SampleSignals } from "./sample-signals.ts";
 
 export class TracedStop implements RouterStop {
   layer = 0;
   tokens = 0;
   expertsUsed = 0;
   hasProbabilities = false;
-  // What is computed from the model's own weights is not in a trace.
+  hasInput = false;
+  inputWidth = 0;
+  // The model's own memory is not in a trace.
   readonly inputAddress = 0;
-  readonly inputWidth = 0;
   readonly routerWeights = 0;
   readonly inputNormWeights = 0;
 
@@ -23,6 +25,9 @@ export class TracedStop implements RouterStop {
   /** Indices into `experts` of the first choice of each token that was computed in this layer. */
   readonly #rows: Int32Array;
   #sample!: TraceSample;
+  #signals: SampleSignals | undefined;
+  /** `[tokens][experts]` of the present stop, made when it is asked for. */
+  #nextGate: Float32Array | undefined;
   /** Every token chose k experts in every layer. */
   #even = true;
 
@@ -34,9 +39,12 @@ export class TracedStop implements RouterStop {
   }
 
   /** What follows is of this sample. */
-  open(sample: TraceSample): void {
+  open(sample: TraceSample, signals?: SampleSignals): void {
     this.#sample = sample;
+    this.#signals = signals;
     this.#even = !sample.experts.includes(NO_ID);
+    this.hasInput = sample.hidden !== undefined;
+    this.inputWidth = (sample.hidden?.length ?? 0) / (sample.length * this.#layers);
     this.hasProbabilities = sample.probs !== undefined || sample.weights !== undefined;
   }
 
@@ -80,6 +88,30 @@ export class TracedStop implements RouterStop {
       for (let rank = 0; rank < this.expertsUsed; rank++)
         into[token * all + experts[row + rank]] = weights?.[row + rank] ?? 0;
     }
+  }
+
+  readInput(into: Float32Array): void {
+    const { hidden } = this.#sample;
+    const width = this.inputWidth;
+    if (hidden === undefined) return;
+    for (let token = 0; token < this.tokens; token++) {
+      const from = (this.#rows[token] / this.#slots) * width;
+      for (let i = 0; i < width; i++) into[token * width + i] = hidden[from + i];
+    }
+  }
+
+  /** What the next layer's router says to the tokens' states, as the engine's `NextGate` does. */
+  nextGate(): Float32Array | undefined {
+    const scores = this.#signals?.nextGate;
+    const predicted = this.#layers - 1;
+    if (scores === undefined || this.layer >= predicted) return undefined;
+    this.#nextGate ??= new Float32Array(this.#rows.length * this.#experts);
+    for (let token = 0; token < this.tokens; token++) {
+      const position = Math.floor(this.#rows[token] / (this.#layers * this.#slots));
+      const from = (position * predicted + this.layer) * this.#experts;
+      for (let i = 0; i < this.#experts; i++) this.#nextGate[token * this.#experts + i] = scores[from + i];
+    }
+    return this.#nextGate;
   }
 
   #skipAbsent(layer: number, from: number, to: number): void {

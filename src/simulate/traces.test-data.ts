@@ -13,6 +13,9 @@ import {
   type TraceSource,
 } from "../trace/trace.ts";
 
+/** Policies that read nothing ahead, bring in nothing that no token chose, and need nothing but the trace. */
+export const DEMAND_ONLY = ["on-demand", "lru", "lfu", "lfu-decayed", "lfu-per-layer", "next-use", "belady"] as const;
+
 export function describedTrace(model: Partial<TracedModel>, samples: readonly TraceSample[]): TraceDescription {
   const layers = model.expertBytes?.length ?? 0;
   return {

@@ -3,7 +3,7 @@ export { type ImportedTrace, type ImportOptions, importRouteTrace } from "./impo
 export { type MemoryTraceOptions, memoryTrace } from "./memory-trace.ts";
 export { RecordingInputError, type RecordingInputKind } from "./record/errors.ts";
 export { type RecordGeneration, type RecordTraceOptions, recordTrace } from "./record/record-trace.ts";
-export type { RecordingProgress, RecordingSummary } from "./record/recording-job.ts";
+export type { PromptFormat, RecordingProgress, RecordingSummary } from "./record/recording-job.ts";
 export type { TextFile } from "./record/text-samples.ts";
 export * from "./trace.ts";
 export { TraceError, type TraceErrorKind, type TracePlace } from "./trace-error.ts";

@@ -176,9 +176,9 @@ describe("resuming refuses", () => {
 
 test("a new trace does not overwrite another", async () => {
   await using first = await createTrace(directory, describeShape(PLAIN_SHAPE));
-  await expect(createTrace(directory, describeShape(PLAIN_SHAPE))).rejects.toMatchObject({ kind: "exists" });
   await writeSamples(first, samplesOf(PLAIN_SHAPE));
   await first.finish();
+  await expect(createTrace(directory, describeShape(PLAIN_SHAPE))).rejects.toMatchObject({ kind: "exists" });
 });
 
 test("a directory that cannot be made is named", async () => {

@@ -14,6 +14,7 @@ import { TokenRows } from "./token-rows.ts";
 import type { TracePiece } from "./trace.ts";
 import { TraceError } from "./trace-error.ts";
 import { type TraceFile, writeTraceJson } from "./trace-json.ts";
+import type { TraceLock } from "./trace-lock.ts";
 import type { TraceWriter, TraceWriterOptions } from "./trace-writer.ts";
 
 const PART_BYTES = 64 * 1024 * 1024;
@@ -22,12 +23,22 @@ const PART_MS = 5000;
 const PART_SHARE = 0.05;
 const LONGEST_PART_MS = 60_000;
 
+export interface PartsWriterParts {
+  readonly directory: string;
+  readonly file: TraceFile;
+  readonly options: TraceWriterOptions;
+  /** Released when the writer is closed. */
+  readonly lock: TraceLock;
+  readonly lost: string | undefined;
+}
+
 export class PartsWriter implements TraceWriter {
   readonly directory: string;
   readonly lost: string | undefined;
   samples: number;
   tokens: number;
   #file: TraceFile;
+  readonly #lock: TraceLock;
   readonly #partBytes: number;
   readonly #partMs: number;
   readonly #openedAt = performance.now();
@@ -39,10 +50,11 @@ export class PartsWriter implements TraceWriter {
   #open: { readonly domain: string; position: number; batch: number } | undefined;
   #state: "open" | "failed" | "closed" = "open";
 
-  constructor(directory: string, file: TraceFile, options: TraceWriterOptions, lost: string | undefined) {
+  constructor({ directory, file, options, lock, lost }: PartsWriterParts) {
     const { description, parts } = file;
     this.directory = directory;
     this.lost = lost;
+    this.#lock = lock;
     this.#file = file;
     this.samples = parts.reduce((sum, part) => sum + part.samples, 0);
     this.tokens = parts.reduce((sum, part) => sum + part.tokens, 0);
@@ -101,6 +113,7 @@ export class PartsWriter implements TraceWriter {
       );
     await this.#acting(() => this.#commitPart(true));
     this.#state = "closed";
+    await this.#lock.release();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -115,6 +128,7 @@ export class PartsWriter implements TraceWriter {
     } finally {
       this.#state = "closed";
       await this.#discard();
+      await this.#lock.release();
     }
   }
 

@@ -41,6 +41,8 @@ export type TraceErrorKind =
   | "absent-column"
   /** A trace lies where a new one is to be written. */
   | "exists"
+  /** Another process is writing the trace. */
+  | "in-use"
   /** A trace cannot be resumed: it is finished, or of another model or other columns. */
   | "not-resumable"
   /** What a writer was given contradicts the trace's description. */

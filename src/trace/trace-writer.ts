@@ -17,6 +17,7 @@ import {
   unfinishedText,
   writeTraceJson,
 } from "./trace-json.ts";
+import { lockTrace, type TraceLock } from "./trace-lock.ts";
 
 export interface TraceWriterOptions {
   /** How many samples are going to be written, so that an unfinished trace can name what is missing. Default: unknown. */
@@ -63,7 +64,7 @@ export interface TraceWriter extends AsyncDisposable {
 
 /**
  * Starts a trace in `directory`, which is made if need be.
- * @throws TraceError `exists` when a trace lies there (see `resumeTrace`), `bad-description`, `unwritable`
+ * @throws TraceError `exists` when a trace lies there (see `resumeTrace`), `in-use`, `bad-description`, `unwritable`
  */
 export async function createTrace(
   directory: string,
@@ -78,8 +79,11 @@ export async function createTrace(
     plannedSamples: options.plannedSamples ?? null,
     parts: [],
   };
-  await orUnwritable(directory, 0, async () => {
+  const lock = await orUnwritable(directory, 0, async () => {
     await fs.mkdir(directory, { recursive: true });
+    return await lockTrace(directory);
+  });
+  return await locked(lock, async () => {
     const target = traceJsonPath(directory);
     const exists = await fs.stat(target).then(
       () => true,
@@ -91,21 +95,45 @@ export async function createTrace(
         { file: target },
         "is already there. Resume that trace, remove it, or choose another directory.",
       );
-    await prepareTables(directory, 0);
-    await writeTraceJson(directory, file);
+    await orUnwritable(directory, 0, async () => {
+      await prepareTables(directory, 0);
+      await writeTraceJson(directory, file);
+    });
+    return new PartsWriter({ directory, file, options, lock, lost: undefined });
   });
-  return new PartsWriter(directory, file, options, undefined);
+}
+
+/** Nobody else would release the lock when there is no writer after all. */
+async function locked(lock: TraceLock, open: () => Promise<TraceWriter>): Promise<TraceWriter> {
+  try {
+    return await open();
+  } catch (error) {
+    await lock.release();
+    throw error;
+  }
 }
 
 /**
  * Goes on with an unfinished trace after its last whole sample, and removes what was not finished. The description must be
  * that of the first run in `model`, `columns` and how samples are made; its other facts of recording stay.
- * @throws TraceError `not-a-trace`, `not-resumable`, `missing-part`, `unwritable`, and what reading `trace.json` throws
+ * @throws TraceError `not-a-trace`, `in-use`, `not-resumable`, `missing-part`, `unwritable`, and what reading `trace.json` throws
  */
 export async function resumeTrace(
   directory: string,
   description: TraceDescription,
   options: TraceWriterOptions = {},
+): Promise<TraceWriter> {
+  // Not before it is known that a trace lies there: a lock is no file for any folder.
+  await readTraceJson(directory);
+  const lock = await orUnwritable(directory, 0, () => lockTrace(directory));
+  return await locked(lock, () => resumeLocked(directory, description, options, lock));
+}
+
+async function resumeLocked(
+  directory: string,
+  description: TraceDescription,
+  options: TraceWriterOptions,
+  lock: TraceLock,
 ): Promise<TraceWriter> {
   const earlier = await readTraceJson(directory);
   const target = traceJsonPath(directory);
@@ -134,7 +162,7 @@ export async function resumeTrace(
     await prepareTables(directory, earlier.parts.length);
     await writeTraceJson(directory, file);
   });
-  return new PartsWriter(directory, file, options, unfinishedText(file));
+  return new PartsWriter({ directory, file, options, lock, lost: unfinishedText(file) });
 }
 
 /** The first field in which two descriptions of one recording may not differ, but do. */

@@ -2,7 +2,7 @@
 import { warmsetVersion } from "../../bench/machine.ts";
 import { LLAMA_VERSION } from "../../llama/index.ts";
 import type { TraceDescription } from "../trace.ts";
-import type { RecordingJob } from "./recording-job.ts";
+import type { GenerateSettings, RecordingJob } from "./recording-job.ts";
 import type { RecordingPlan } from "./recording-plan.ts";
 import { routerTypes, tracedModel } from "./traced-model.ts";
 
@@ -31,7 +31,7 @@ export function describeRecording(
       tokensFrom: job.generate === undefined ? ["forced"] : ["forced", "generated"],
       sampleLength: length,
       start: hasBos ? "BOS added" : "no BOS added: the model's file does not ask for one",
-      notes: [planNote(plan), ...notes(plan), ...(run === undefined ? [] : [runNote(job, run)])],
+      notes: [planNote(plan), ...(job.notes ?? []), ...notes(plan), ...(run === undefined ? [] : [runNote(job, run)])],
     },
     columns: {
       weights: true,
@@ -45,16 +45,18 @@ export function describeRecording(
 
 /** The note by which a recording that is resumed is known again. */
 export function planNote(plan: RecordingPlan): string {
-  return `Texts and settings have the SHA-256 ${plan.hash}.`;
+  return `${plan.job.prompts === undefined ? "Texts" : "Prompts"} and settings have the SHA-256 ${plan.hash}.`;
 }
 
-function notes({ job, texts }: RecordingPlan): string[] {
-  const unused = job.generate === undefined ? texts.reduce((sum, text) => sum + text.unusedTokens, 0) : 0;
+function notes(plan: RecordingPlan): string[] {
+  const { job, unusedTokens } = plan;
   return [
     "Weights are the chosen experts' shares of the router's distribution, made to sum to 1 in each layer.",
     `Routers are ${routerTypes(job.model)}.`,
-    ...(job.generate === undefined ? [] : [generationNote(job.generate)]),
-    ...(unused > 0 ? [`${unused} tokens at the ends of the texts make no whole sample and are left out.`] : []),
+    ...(job.generate === undefined ? [] : [generationNote(plan, job.generate)]),
+    ...(unusedTokens > 0
+      ? [`${unusedTokens} tokens at the ends of the texts make no whole sample and are left out.`]
+      : []),
   ];
 }
 
@@ -64,12 +66,19 @@ function runNote({ engine }: RecordingJob, { resident, microBatchTokens, expertB
     : `Experts were streamed in ${expertBudgetBytes} bytes with the policy ${engine.policy}; batches had up to ${microBatchTokens} tokens.`;
 }
 
-function generationNote(generate: NonNullable<RecordingJob["generate"]>): string {
-  const { promptTokens, tokens, temperature, topK, topP, minP, seed, ignoreEndOfGeneration } = generate;
+function generationNote({ job, samples }: RecordingPlan, generate: GenerateSettings): string {
+  const { temperature, topK, topP, minP, seed, ignoreEndOfGeneration } = generate;
   const how =
     temperature === 0
       ? "the most likely one each"
       : `drawn at temperature ${temperature}, top-k ${topK}, top-p ${topP}, min-p ${minP}, seed ${seed} plus the sample's number`;
   const end = ignoreEndOfGeneration ? "also beyond its end" : "or fewer where it ended";
-  return `After ${promptTokens} tokens of text the model went on for ${tokens} tokens, ${how}, ${end}.`;
+  const given = rangeText(samples.map(({ length }) => length));
+  const made = rangeText(samples.map(({ decodeTokens }) => decodeTokens));
+  return `After ${given} tokens of ${job.prompts === undefined ? "text" : "a prompt"} the model went on for ${made} tokens, ${how}, ${end}.`;
+}
+
+function rangeText(counts: readonly number[]): string {
+  const [least, most] = counts.reduce(([a, b], count) => [Math.min(a, count), Math.max(b, count)], [Infinity, 0]);
+  return least === most ? `${most}` : `${least} to ${most}`;
 }

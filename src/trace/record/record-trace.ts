@@ -10,18 +10,32 @@ import { type MemoryOption, memoryBudget } from "../../engine/byte-size.ts";
 import { HOST_NODE_FLAGS, ModelProcessError } from "../../engine/model-process.ts";
 import { DEFAULT_POLICY } from "../../engine/options.ts";
 import { ModelError } from "../../engine/protocol.ts";
+import type { Prompt } from "../../workload/prompt.ts";
 import { TraceError } from "../trace-error.ts";
 import { traceJsonPath } from "../trace-json.ts";
 import { RecordingInputError } from "./errors.ts";
 import type { RecorderMessage } from "./recorder-process.ts";
-import type { RecordingJob, RecordingProgress, RecordingSummary } from "./recording-job.ts";
+import type {
+  GenerateSettings,
+  PromptFormat,
+  RecordingJob,
+  RecordingProgress,
+  RecordingSummary,
+} from "./recording-job.ts";
 import { checkTextFile, type TextFile } from "./text-samples.ts";
 
 export interface RecordTraceOptions {
   /** GGUF file of a MoE model, any shard of a split one. */
   readonly model: string;
   /** Texts to record; the domain of each is its file's name without ending unless it says another. */
-  readonly texts: readonly (string | TextFile)[];
+  readonly texts?: readonly (string | TextFile)[];
+  /** Or prompts, each a sample with what the model goes on with; see `readPrompts` and `selectPrompts` of `warmset/workload`. */
+  readonly prompts?: readonly Prompt[];
+  /**
+   * Conversations by the model's chat template and texts as they are ("given"), or all prompts by it ("chat"), or all
+   * without it ("raw"). @default "given"
+   */
+  readonly promptFormat?: PromptFormat;
   /** Directory of the trace. There must be none in it, unless `resume`. */
   readonly directory: string;
   /** Go on with what an interrupted recording left there, if there is any. @default false */
@@ -34,7 +48,7 @@ export interface RecordTraceOptions {
   readonly probs?: boolean;
   /** Keep the routers' inputs. @default false */
   readonly hidden?: boolean;
-  /** Let the model go on from the start of each sample instead of giving it all. @default all is given */
+  /** Let the model go on from the start of each sample instead of giving it all. @default texts are given whole */
   readonly generate?: RecordGeneration;
   /** Budget of all processes: "6GiB", "50%" (of the file), "auto", "all", or bytes. @default "auto" */
   readonly memory?: MemoryOption;
@@ -55,14 +69,16 @@ export interface RecordTraceOptions {
   /** Called while weights are read. */
   readonly onLoad?: (bytesRead: number, bytesTotal: number) => void;
   readonly onProgress?: (progress: RecordingProgress) => void;
+  /** Sentences for the trace's description, such as where the prompts are from. @default none */
+  readonly notes?: readonly string[];
   /** Show llama.cpp's log on stderr. @default false */
   readonly verbose?: boolean;
 }
 
 export interface RecordGeneration {
-  /** Tokens to generate; fewer when the model ends. */
-  readonly tokens: number;
-  /** Tokens of each prompt. @default 32 */
+  /** Tokens to generate; fewer when the model ends. Texts need it. @default each prompt's own `outputTokens` */
+  readonly tokens?: number;
+  /** Tokens of a sample's start, or of a prompt at most. @default 32 of a text, all of a prompt */
   readonly promptTokens?: number;
   /** Go on after the model's end-of-generation token. @default false */
   readonly ignoreEndOfGeneration?: boolean;
@@ -79,7 +95,6 @@ export interface RecordGeneration {
 }
 
 const DEFAULT_SAMPLE_LENGTH = 512;
-const DEFAULT_PROMPT_TOKENS = 32;
 const KEPT_STDERR = 4000;
 
 /**
@@ -107,9 +122,16 @@ export async function recordTrace(options: RecordTraceOptions): Promise<Recordin
 
 /** @throws RecordingInputError, ByteSizeError, GgufError, UnsupportedModelError */
 function recordingJob(options: RecordTraceOptions): RecordingJob {
-  const { model, directory, texts, samples, generate, microBatchTokens, threads, backend, io } = options;
+  const { model, directory, texts = [], prompts, samples, microBatchTokens, threads, backend, io } = options;
   const sampleLength = options.sampleLength ?? DEFAULT_SAMPLE_LENGTH;
-  if (texts.length === 0) throw new RecordingInputError("no-text", "No text. Give at least one file to record.");
+  // A prompt that nothing comes after would be a text.
+  const generate = options.generate ?? (prompts === undefined ? undefined : {});
+  if (texts.length === 0 && (prompts ?? []).length === 0)
+    throw new RecordingInputError("no-text", "No text. Give at least one file or prompt to record.");
+  if (texts.length > 0 && prompts !== undefined)
+    throw new RecordingInputError("option", "Give texts or prompts, not both.");
+  if (prompts === undefined && generate !== undefined && generate.tokens === undefined)
+    throw new RecordingInputError("option", "Say how many tokens the model goes on for.");
   // A sample of one token has no next one, and its segments no length.
   wholeNumber("sampleLength", sampleLength, 2);
   if (samples !== undefined) wholeNumber("samples", samples, 1);
@@ -118,6 +140,8 @@ function recordingJob(options: RecordTraceOptions): RecordingJob {
     model,
     directory,
     texts: texts.map((text) => (typeof text === "string" ? { path: text } : text)),
+    prompts: prompts === undefined ? undefined : { list: prompts, format: options.promptFormat ?? "given" },
+    notes: options.notes,
     resume: options.resume ?? false,
     sampleLength,
     samples,
@@ -137,11 +161,11 @@ function recordingJob(options: RecordTraceOptions): RecordingJob {
   };
 }
 
-function generation(options: RecordGeneration): NonNullable<RecordingJob["generate"]> {
-  const { tokens, promptTokens = DEFAULT_PROMPT_TOKENS, ignoreEndOfGeneration = false, seed = 0 } = options;
+function generation(options: RecordGeneration): GenerateSettings {
+  const { tokens, promptTokens, ignoreEndOfGeneration = false, seed = 0 } = options;
   const { temperature = 0.8, topK = 40, topP = 0.95, minP = 0.05 } = options;
-  wholeNumber("tokens to generate", tokens, 1);
-  wholeNumber("promptTokens", promptTokens, 1);
+  if (tokens !== undefined) wholeNumber("tokens to generate", tokens, 1);
+  if (promptTokens !== undefined) wholeNumber("promptTokens", promptTokens, 1);
   wholeNumber("seed", seed, 0);
   return { tokens, promptTokens, ignoreEndOfGeneration, temperature, topK, topP, minP, seed };
 }

@@ -1,10 +1,16 @@
 /** What a recording is asked to do and what it says of itself: plain data, because it goes to a process of its own. */
 import type { MemoryBudget } from "../../engine/options.ts";
+import type { Prompt } from "../../workload/prompt.ts";
 import type { TextFile } from "./text-samples.ts";
 
 export interface RecordingJob {
   readonly model: string;
+  /** Empty when `prompts` are recorded. */
   readonly texts: readonly TextFile[];
+  /** Each is a sample, with what the model goes on with. */
+  readonly prompts?: PromptsJob | undefined;
+  /** Sentences for the trace's description. */
+  readonly notes?: readonly string[] | undefined;
   readonly directory: string;
   /** Go on with what an interrupted recording left. */
   readonly resume: boolean;
@@ -19,11 +25,19 @@ export interface RecordingJob {
   readonly engine: EngineSettings;
 }
 
+export interface PromptsJob {
+  readonly list: readonly Prompt[];
+  readonly format: PromptFormat;
+}
+
+/** Conversations by the model's chat template and texts as they are, or all prompts in one of the two ways. */
+export type PromptFormat = "given" | "chat" | "raw";
+
 export interface GenerateSettings {
-  /** Tokens of each prompt. */
-  readonly promptTokens: number;
-  /** Tokens to generate. */
-  readonly tokens: number;
+  /** Tokens from the start of a text, or of a prompt at most; undefined: all of a prompt. */
+  readonly promptTokens: number | undefined;
+  /** Tokens to generate; undefined: as many as each prompt says. */
+  readonly tokens: number | undefined;
   readonly ignoreEndOfGeneration: boolean;
   /** 0 always takes the most likely token, and nothing is drawn. */
   readonly temperature: number;

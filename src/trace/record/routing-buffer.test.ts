@@ -16,6 +16,8 @@ function stopOf(layer: number, chosen: readonly (readonly number[])[], distribut
     hasProbabilities: distributions !== undefined,
     scoring: distributions === undefined ? undefined : "softmax",
     readProbabilities: (into) => into.set((distributions ?? []).flat()),
+    hasInput: false,
+    readInput: () => {},
     inputAddress: 0,
     inputWidth: 0,
     routerWeights: 0,
@@ -109,7 +111,7 @@ describe("what is not as it should be", () => {
     withHidden.begin(0, 1);
     expect(() => withHidden.tap(stopOf(1, [[0, 1, 2]], [HALF]))).toThrow("Record without --hidden");
     withHidden.begin(0, 1);
-    const narrow = { ...stopOf(1, [[0, 1, 2]], [HALF]), inputAddress: 4096, inputWidth: 6 };
+    const narrow = { ...stopOf(1, [[0, 1, 2]], [HALF]), hasInput: true, inputAddress: 4096, inputWidth: 6 };
     expect(() => withHidden.tap(narrow)).toThrow("has 6 values, not 8");
   });
 

@@ -5,7 +5,6 @@
 import { RouterDecisionError } from "../../engine/errors.ts";
 import type { RoutingTap } from "../../engine/options.ts";
 import type { RouterStop, Scoring } from "../../llama/graph-hook.ts";
-import { NativeWords } from "../../llama/native-words.ts";
 import { NO_ID } from "../trace.ts";
 import { RoutingNotSeenError } from "./errors.ts";
 
@@ -53,7 +52,6 @@ export class RoutingBuffer {
   readonly #weights: Float32Array;
   readonly #probs: Float32Array | undefined;
   readonly #hidden: Float32Array | undefined;
-  readonly #words = new NativeWords();
   /** `[rows][experts]` of one layer. */
   readonly #distribution: Float32Array;
   /** `[rows][hiddenWidth]` of one layer. */
@@ -160,17 +158,18 @@ export class RoutingBuffer {
     }
   }
 
-  #recordInput({ layer, tokens, inputAddress, inputWidth }: RouterStop, row: number, hidden: Float32Array): void {
+  #recordInput(stop: RouterStop, row: number, hidden: Float32Array): void {
+    const { layer, tokens, hasInput, inputWidth } = stop;
     const { layers, hiddenWidth } = this.#options;
-    if (inputAddress === 0 || inputWidth !== hiddenWidth)
+    if (!hasInput || inputWidth !== hiddenWidth)
       throw new RoutingNotSeenError(
         layer,
-        inputAddress === 0
+        !hasInput
           ? "its router's input cannot be seen in the graph. Record without --hidden."
           : `its router's input has ${inputWidth} values, not ${hiddenWidth}. Record without --hidden.`,
       );
     const input = this.#input;
-    this.#words.copyFloats(inputAddress, tokens * inputWidth, input, 0);
+    stop.readInput(input);
     for (let token = 0; token < tokens; token++) {
       const to = ((row + token) * layers + layer) * inputWidth;
       for (let i = 0; i < inputWidth; i++) hidden[to + i] = input[token * inputWidth + i];

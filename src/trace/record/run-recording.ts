@@ -195,11 +195,12 @@ class Recording implements AsyncDisposable {
   #pieces(group: readonly PlannedSample[]): Generator<RecordedPiece> {
     const { generate } = this.#parts.plan.job;
     if (generate === undefined) return this.#recorder.forced(group.map((sample) => sample.tokens()));
-    const { tokens, ignoreEndOfGeneration, seed, ...sampling } = generate;
-    return this.#recorder.generated(group[0].tokens(), {
-      tokens,
+    const { ignoreEndOfGeneration, seed, temperature, topK, topP, minP } = generate;
+    const [{ tokens, decodeTokens }] = group;
+    return this.#recorder.generated(tokens(), {
+      tokens: decodeTokens,
       ignoreEndOfGeneration,
-      sampling: { ...sampling, seed: (seed + (this.#writer?.samples ?? 0)) % 2 ** 32 },
+      sampling: { temperature, topK, topP, minP, seed: (seed + (this.#writer?.samples ?? 0)) % 2 ** 32 },
     });
   }
 

@@ -1,12 +1,11 @@
 /** What a trace tells of the model that it was recorded from: read from the file's header, without its weights. */
 import { createHash } from "node:crypto";
-import fs from "node:fs";
 import path from "node:path";
+import { hashRange, headerHash } from "../../gguf/header-hash.ts";
 import { type GgufFile, openGguf, readMoeLayout } from "../../gguf/index.ts";
 import type { Scoring } from "../../llama/graph-hook.ts";
 import type { TracedModel } from "../trace.ts";
 
-const CHUNK_BYTES = 2 ** 20;
 const TOKENS_KEY = "tokenizer.ggml.tokens";
 
 /** All but the scoring, which only the graph tells. @throws GgufError, UnsupportedModelError */
@@ -37,13 +36,6 @@ export function routerTypes(file: string): string {
   return [...new Set(types)].join(" and ");
 }
 
-/** SHA-256 of everything before the weights, of all shards in order. */
-function headerHash(gguf: GgufFile): string {
-  const hash = createHash("sha256");
-  for (const { path: shard, dataOffset } of gguf.shards) hashRange(hash, shard, 0, dataOffset);
-  return hash.digest("hex");
-}
-
 /** SHA-256 of the tokens as the file stores them, each with its length in front. */
 function tokenizerHash(gguf: GgufFile): string | null {
   const tokens = gguf.metadata.locate(TOKENS_KEY);
@@ -51,21 +43,6 @@ function tokenizerHash(gguf: GgufFile): string | null {
   const hash = createHash("sha256");
   hashRange(hash, gguf.metadata.path, tokens.offset, tokens.bytes);
   return hash.digest("hex");
-}
-
-function hashRange(hash: ReturnType<typeof createHash>, file: string, offset: number, bytes: number): void {
-  const descriptor = fs.openSync(file, "r");
-  try {
-    const chunk = Buffer.alloc(Math.min(bytes, CHUNK_BYTES));
-    for (let done = 0; done < bytes; ) {
-      const read = fs.readSync(descriptor, chunk, 0, Math.min(chunk.length, bytes - done), offset + done);
-      if (read === 0) throw new Error(`${file} became shorter while it was read`);
-      hash.update(chunk.subarray(0, read));
-      done += read;
-    }
-  } finally {
-    fs.closeSync(descriptor);
-  }
 }
 
 /** Files without the count say so by the tensors: Qwen2-MoE has one shared expert and no key for it. */

@@ -1,0 +1,63 @@
+/**
+ * What `warmset` has learned as bytes, for a later run: the models' weights, the averages, and what tokens used. Which
+ * model it is of is known to whoever keeps it; here only the shape is checked.
+ */
+import type { ModelShape } from "../../cache/shape.ts";
+
+/** "WSET" and the version of this layout. */
+const MAGIC = 0x54455357;
+const VERSION = 1;
+
+/** What was learned is damaged, or of a model of another shape. */
+export class WarmsetStateError extends Error {
+  override readonly name = "WarmsetStateError";
+
+  constructor(problem: string) {
+    super(`what warmset learned in an earlier run cannot be used: ${problem}. Delete it to start with nothing.`);
+  }
+}
+
+type NumberArray = Float64Array | Int32Array | Uint32Array | Uint16Array;
+
+/** The arrays one behind the other, after a header that tells of which shape they are. */
+export function writeLearned(shape: ModelShape, arrays: readonly NumberArray[]): Uint8Array {
+  const header = headerOf(shape, arrays);
+  const parts = [header, ...arrays].map(bytesOf);
+  const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    bytes.set(part, at);
+    at += part.length;
+  }
+  return bytes;
+}
+
+/** Fills the arrays with what `writeLearned` made of arrays of the same lengths. @throws WarmsetStateError */
+export function readLearned(bytes: Uint8Array, shape: ModelShape, arrays: readonly NumberArray[]): void {
+  const expected = bytesOf(headerOf(shape, arrays));
+  if (bytes.length < 8 || !equal(bytes.subarray(0, 8), expected.subarray(0, 8)))
+    throw new WarmsetStateError("it has another format");
+  if (!equal(bytes.subarray(0, expected.length), expected))
+    throw new WarmsetStateError("it is of a model of another shape, or was learned with other switches");
+  const length = arrays.reduce((sum, array) => sum + array.byteLength, expected.length);
+  if (bytes.length !== length) throw new WarmsetStateError(`it has ${bytes.length} bytes instead of ${length}`);
+  let at = expected.length;
+  for (const array of arrays) {
+    bytesOf(array).set(bytes.subarray(at, at + array.byteLength));
+    at += array.byteLength;
+    if (array instanceof Float64Array && !array.every(Number.isFinite))
+      throw new WarmsetStateError("it holds numbers that are none");
+  }
+}
+
+function headerOf({ layers, experts, expertsUsed }: ModelShape, arrays: readonly NumberArray[]): Uint32Array {
+  return Uint32Array.of(MAGIC, VERSION, layers, experts, expertsUsed, ...arrays.map(({ length }) => length));
+}
+
+function bytesOf(array: NumberArray): Uint8Array {
+  return new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
+}
+
+function equal(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, i) => byte === b[i]);
+}

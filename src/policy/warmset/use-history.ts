@@ -1,0 +1,123 @@
+/**
+ * What routers have done with each expert so far: averages of its uses over four time scales, and how much its router
+ * preferred it, now and lately. They come out as logarithms, the inputs of the models that turn them into a value. A
+ * prompt counts as shares of its tokens, not as hundreds of uses.
+ */
+import type { RouterEvent } from "../../cache/policy.ts";
+import type { ModelShape } from "../../cache/shape.ts";
+
+/**
+ * Half-lives in tokens. The shortest follows the text, the longest is the model's (or a conversation's) popularity; finer
+ * or more of them gained nothing on five recorded traces.
+ */
+const USE_HALF_LIVES = [4, 16, 64, 512] as const;
+const PREFERENCE_HALF_LIFE = 6;
+/** Added to an average over its mean before the logarithm. Flat from 0.05 to 0.5. */
+const USE_FLOOR = 0.2;
+/** The same for preferences; flat from 0.1 to 1. */
+const PREFERENCE_FLOOR = 0.5;
+
+/** Inputs of one expert: a constant, the averages of use, the preference now and lately. */
+export const HISTORY_INPUTS = 1 + USE_HALF_LIVES.length + 2;
+/**
+ * Weights of these inputs before anything was learned. Equal ones amount to a forgetting curve with a long tail, which is
+ * as good as the best single half-life on every trace.
+ */
+export const FIRST_HISTORY_WEIGHTS = [0.3, 0.3, 0.3, 0.3, 0.3, 0.4] as const;
+
+export class UseHistory {
+  /** `[layers * experts][HISTORY_INPUTS]` */
+  readonly inputs: Float64Array;
+  /** `[averages][layers * experts]`: of use by half-life, then of preference. */
+  readonly averages: readonly Float64Array[];
+  /** Of the micro-batch in hand, per expert: share of its tokens that chose it. */
+  readonly use: Float64Array;
+  readonly #preference: Float64Array;
+  readonly #approach: Float64Array;
+  readonly #shape: ModelShape;
+  readonly #preferences: boolean;
+
+  /** @param preferences false leaves out what routers prefer, and inputs of it are 0 */
+  constructor(shape: ModelShape, preferences: boolean) {
+    const { layers, experts, expertsUsed } = shape;
+    const total = layers * experts;
+    this.#shape = shape;
+    this.#preferences = preferences;
+    this.inputs = new Float64Array(total * HISTORY_INPUTS);
+    this.averages = [
+      ...USE_HALF_LIVES.map(() => new Float64Array(total).fill(expertsUsed / experts)),
+      new Float64Array(total).fill(1 / experts),
+    ];
+    this.use = new Float64Array(experts);
+    this.#preference = new Float64Array(experts);
+    this.#approach = new Float64Array(USE_HALF_LIVES.length + 1);
+    this.refresh();
+  }
+
+  /** Computes all inputs from the averages, after those were set. */
+  refresh(): void {
+    const { layers, experts } = this.#shape;
+    this.#preference.fill(1 / experts);
+    for (let layer = 0; layer < layers; layer++)
+      for (let expert = 0; expert < experts; expert++) this.#write(layer * experts + expert, expert);
+  }
+
+  /** Takes in a layer's decision. */
+  observe(event: RouterEvent): void {
+    this.#averageBatch(event);
+    const { experts } = this.#shape;
+    const { averages, use } = this;
+    const approach = this.#approach;
+    const preferences = USE_HALF_LIVES.length;
+    for (let i = 0; i < preferences; i++) approach[i] = 1 - 2 ** (-event.tokens / (USE_HALF_LIVES[i] as number));
+    approach[preferences] = 1 - 2 ** (-event.tokens / PREFERENCE_HALF_LIFE);
+    const first = event.layer * experts;
+    for (let i = 0; i <= preferences; i++) {
+      const average = averages[i] as Float64Array;
+      const values = i < preferences ? use : this.#preference;
+      const share = approach[i] as number;
+      for (let expert = 0; expert < experts; expert++) {
+        const before = average[first + expert] as number;
+        average[first + expert] = before + share * ((values[expert] as number) - before);
+      }
+    }
+    for (let expert = 0; expert < experts; expert++) this.#write(first + expert, expert);
+  }
+
+  /** Share of tokens that chose the expert over about the last 100. */
+  lasting(key: number): number {
+    return (this.averages[2] as Float64Array)[key] as number;
+  }
+
+  #write(key: number, expert: number): void {
+    const { experts, expertsUsed } = this.#shape;
+    const { inputs, averages } = this;
+    const perUse = experts / expertsUsed;
+    let at = key * HISTORY_INPUTS;
+    inputs[at++] = 1;
+    for (let i = 0; i < USE_HALF_LIVES.length; i++)
+      inputs[at++] = Math.log(((averages[i] as Float64Array)[key] as number) * perUse + USE_FLOOR);
+    if (!this.#preferences) return;
+    inputs[at++] = Math.log((this.#preference[expert] as number) * experts + PREFERENCE_FLOOR);
+    const recent = (averages[USE_HALF_LIVES.length] as Float64Array)[key] as number;
+    inputs[at] = Math.log(recent * experts + PREFERENCE_FLOOR);
+  }
+
+  #averageBatch({ tokens, expertsUsed, experts: chosen, weights, probabilities }: RouterEvent): void {
+    const { experts } = this.#shape;
+    const use = this.use.fill(0);
+    const preference = this.#preference.fill(0);
+    const share = 1 / tokens;
+    for (let i = 0; i < tokens * expertsUsed; i++) {
+      const expert = chosen[i] as number;
+      use[expert] = (use[expert] as number) + share;
+      if (probabilities === undefined)
+        preference[expert] = (preference[expert] as number) + share * (weights[i] as number);
+    }
+    if (probabilities === undefined) return;
+    for (let token = 0; token < tokens; token++)
+      for (let expert = 0; expert < experts; expert++)
+        preference[expert] =
+          (preference[expert] as number) + share * (probabilities[token * experts + expert] as number);
+  }
+}
