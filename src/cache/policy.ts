@@ -154,7 +154,7 @@ export interface Policy {
   victim(candidates: Residents, reason: EvictionReason, incoming: ExpertKey): ExpertKey;
   /** What it has learned, for a later run of the same policy on the same model; left out by those that learn nothing lasting. */
   learned?(): Uint8Array;
-  /** What its mechanisms have done since `begin`, by names of its own; sums, so that two reports can be subtracted, unless its page says otherwise. */
+  /** What its mechanisms have done since `begin`, by names of its own: counts, and some means, quantiles and sizes. */
   figures?(): Readonly<Record<string, number>>;
   /** The model closes, or the replay is over. */
   end(): void;

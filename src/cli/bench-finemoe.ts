@@ -6,6 +6,7 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import path from "node:path";
 import { type Command, InvalidArgumentError, Option } from "commander";
+import { ABLATED, ABLATION_NAMES } from "../bench/finemoe/ablations.ts";
 import { keepCompact } from "../bench/finemoe/compact-json.ts";
 import type { Mode } from "../bench/finemoe/figures.ts";
 import { comparedPolicies, DEFAULT_POLICIES, isPredictor, needsOf, problemOf } from "../bench/finemoe/policies.ts";
@@ -34,7 +35,8 @@ export interface FinemoeSettings extends Settings {
   readonly traced?: string;
   readonly shares?: readonly number[];
   readonly requests?: number;
-  readonly ablations?: boolean;
+  /** True: all. */
+  readonly ablations?: true | readonly string[];
   readonly realTrace?: readonly string[];
   readonly live?: boolean;
   readonly liveShares?: readonly number[];
@@ -55,7 +57,12 @@ export function addFinemoeOptions(command: Command): void {
     .addOption(option("--traced <file>", "the model that the trace was recorded from (default: the demo model)"))
     .addOption(option("--shares <percent>", "caches, of all experts (default: 6,12,25,50)").argParser(shares))
     .addOption(option("--requests <count>", "test prompts at most (default: all)").argParser(wholeNumber(1)))
-    .addOption(option("--ablations", "also the ablations of the paper's figures"))
+    .addOption(
+      option(
+        "--ablations [names]",
+        `also the ablations of the paper's figures, all or of ${ABLATION_NAMES.join(", ")}`,
+      ).argParser(list),
+    )
     .addOption(
       option("--real-trace <dir...>", "traces of other models, for hits alone").argParser(
         (text: string, before: readonly string[] | undefined) => [...(before ?? []), text],
@@ -65,7 +72,9 @@ export function addFinemoeOptions(command: Command): void {
     .addOption(option("--live-shares <percent>", "caches of those runs (default: 25)").argParser(shares))
     .addOption(option("--live-requests <count>", "prompts of a run").argParser(wholeNumber(1)).default(8))
     .addOption(option("--live-tokens <count>", "tokens behind each prompt").argParser(wholeNumber(2)).default(32))
-    .addOption(option("--live-policies <names>", "policies of those runs (default: --policies)").argParser(list))
+    .addOption(
+      option("--live-policies <names>", "policies of those runs (default: --policies)").argParser(splitPolicyNames),
+    )
     .addOption(option("--modes <names>", "modes of those runs (default: offline,online)").argParser(list));
 }
 
@@ -87,11 +96,14 @@ export async function benchFinemoe(argument: string | undefined, settings: Finem
   };
   const model =
     argument === undefined && settings.model === undefined ? await inflatedDemo(signal) : modelPath(argument, settings);
-  const known = policies.filter((name) => problemOf(() => replayPolicy(name)) === undefined).map(replayPolicy);
+  // Whoever is run anywhere must be told what it needs.
+  const ablations = ablationsOf(settings);
+  const all = [...policies, ...(settings.livePolicies ?? []), ...(ablations.length === 0 ? [] : ABLATED)];
+  const known = all.filter((name) => problemOf(() => replayPolicy(name)) === undefined).map(replayPolicy);
   using weights = await openTracedWeights(settings.traced ?? DEMO_MODEL, source.description, known);
   tell(`reading ${settings.trace}`);
-  const recorded = await readRequests(source, needsOf(policies), weights, signal);
-  const predictor = await trainedPredictor(recorded, policies, settings, signal, tell);
+  const recorded = await readRequests(source, needsOf(all), weights, signal);
+  const predictor = await trainedPredictor(recorded, all, settings, signal, tell);
   const trace = traceAs(recorded, { ...tracedModel(model), scoring: source.description.model.scoring });
   const notes = source.unfinished === undefined ? [] : [source.unfinished];
   const machine = await machineOf(trace, model, settings);
@@ -101,7 +113,7 @@ export async function benchFinemoe(argument: string | undefined, settings: Finem
     ...{ trace, machine, policies, predictor, cacheShares, notes, signal },
     traceName: `${path.basename(settings.trace)} (${source.description.model.name}, ${recorded.samples.length} samples)`,
     requests: settings.requests,
-    ablations: settings.ablations ?? false,
+    ablations,
     realTraces: await realTraces(settings.realTrace ?? [], signal),
     live: settings.live ? liveOptions(model, settings, policies, cacheShares) : undefined,
     earlier: out === undefined ? undefined : earlierResult(out),
@@ -182,6 +194,14 @@ function liveOptions(
     runs: settings.runs ?? 3,
     threads: settings.threads ?? availableParallelism(),
   };
+}
+
+/** @throws UsageError */
+function ablationsOf({ ablations = [] }: FinemoeSettings): readonly string[] {
+  if (ablations === true) return ABLATION_NAMES;
+  const unknown = ablations.find((name) => !ABLATION_NAMES.includes(name));
+  if (unknown !== undefined) throw new UsageError(`--ablations ${unknown}: there are ${ABLATION_NAMES.join(", ")}.`);
+  return ablations;
 }
 
 function earlierResult(file: string): FinemoeResult | undefined {

@@ -24,9 +24,10 @@ export interface GraphFunctions {
   ggml_mul_mat(context: Tensor, a: Tensor, b: Tensor): Tensor;
   ggml_out_prod(context: Tensor, a: Tensor, b: Tensor): Tensor;
   ggml_add(context: Tensor, a: Tensor, b: Tensor): Tensor;
+  ggml_sub(context: Tensor, a: Tensor, b: Tensor): Tensor;
   ggml_mul(context: Tensor, a: Tensor, b: Tensor): Tensor;
+  ggml_scale(context: Tensor, a: Tensor, factor: number): Tensor;
   ggml_sum_rows(context: Tensor, a: Tensor): Tensor;
-  ggml_sigmoid(context: Tensor, a: Tensor): Tensor;
   ggml_swiglu_split(context: Tensor, gate: Tensor, up: Tensor): Tensor;
   ggml_silu(context: Tensor, a: Tensor): Tensor;
   ggml_silu_back(context: Tensor, gradient: Tensor, a: Tensor): Tensor;
@@ -83,9 +84,10 @@ export const GRAPH_PROTOTYPES: Record<keyof GraphFunctions, string> = {
   ggml_mul_mat: "void *ggml_mul_mat(void *ctx, void *a, void *b)",
   ggml_out_prod: "void *ggml_out_prod(void *ctx, void *a, void *b)",
   ggml_add: "void *ggml_add(void *ctx, void *a, void *b)",
+  ggml_sub: "void *ggml_sub(void *ctx, void *a, void *b)",
   ggml_mul: "void *ggml_mul(void *ctx, void *a, void *b)",
+  ggml_scale: "void *ggml_scale(void *ctx, void *a, float s)",
   ggml_sum_rows: "void *ggml_sum_rows(void *ctx, void *a)",
-  ggml_sigmoid: "void *ggml_sigmoid(void *ctx, void *a)",
   ggml_swiglu_split: "void *ggml_swiglu_split(void *ctx, void *a, void *b)",
   ggml_silu: "void *ggml_silu(void *ctx, void *a)",
   ggml_silu_back: "void *ggml_silu_back(void *ctx, void *a, void *b)",
@@ -146,6 +148,11 @@ export class TensorGraph {
     return tensor;
   }
 
+  /** 32-bit integers at `address`: positions, or indices of rows. */
+  integers(address: number, count: number): Tensor {
+    return this.input(address, [count], GgmlType.I32);
+  }
+
   /** Asks for a node's values at `address`. Call it before the node is used by another; not for views. */
   into(address: number, tensor: Tensor): Tensor {
     this.#place(tensor, address);
@@ -167,6 +174,14 @@ export class TensorGraph {
     return this.#f.ggml_add(this.#context, a, b);
   }
 
+  subtract(a: Tensor, b: Tensor): Tensor {
+    return this.#f.ggml_sub(this.#context, a, b);
+  }
+
+  scaled(a: Tensor, factor: number): Tensor {
+    return this.#f.ggml_scale(this.#context, a, factor);
+  }
+
   /** Element by element; `b` is repeated where it is smaller. */
   multiply(a: Tensor, b: Tensor): Tensor {
     return this.#f.ggml_mul(this.#context, a, b);
@@ -175,10 +190,6 @@ export class TensorGraph {
   /** `[n, m] -> [1, m]` */
   sumRows(a: Tensor): Tensor {
     return this.#f.ggml_sum_rows(this.#context, a);
-  }
-
-  sigmoid(a: Tensor): Tensor {
-    return this.#f.ggml_sigmoid(this.#context, a);
   }
 
   silu(a: Tensor): Tensor {

@@ -54,6 +54,7 @@ export class WorkerSearch implements MapSearch {
     };
     this.#worker = new Worker(compiledModule(import.meta.url, "./search-worker.js"), {
       workerData,
+      execArgv: [],
       resourceLimits: { maxOldGenerationSizeMb: 32, maxYoungGenerationSizeMb: 2 },
     });
     this.#worker.unref();

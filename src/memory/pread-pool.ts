@@ -73,6 +73,7 @@ class PreadPool implements ReadEngine {
     for (let i = 0; i < threads; i++) {
       const worker = new Worker(compiledModule(import.meta.url, "./pread-worker.js"), {
         workerData: shared,
+        execArgv: [],
         resourceLimits: { maxOldGenerationSizeMb: 16, maxYoungGenerationSizeMb: 1 },
       });
       worker.unref();

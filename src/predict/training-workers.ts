@@ -35,7 +35,7 @@ export async function trainInWorkers(
   let next = 0;
   const workers = Array.from(
     { length: Math.min(threads, tasks.length) },
-    () => new Worker(compiledModule(import.meta.url, "./training-worker.js"), { workerData: data }),
+    () => new Worker(compiledModule(import.meta.url, "./training-worker.js"), { workerData: data, execArgv: [] }),
   );
   try {
     await Promise.all(

@@ -80,7 +80,10 @@ class LaneWorker {
   constructor(workerData: SweepWorkerData, signal: AbortSignal | undefined) {
     this.#signal = signal;
     signal?.addEventListener("abort", this.#onAbort);
-    this.#worker = new Worker(compiledModule(import.meta.url, "./sweep-worker.js"), { workerData });
+    this.#worker = new Worker(compiledModule(import.meta.url, "./sweep-worker.js"), {
+      workerData,
+      execArgv: [],
+    });
     this.#worker.on("message", (reply: SweepReply) => {
       if (reply.type === "done") this.#ahead--;
       else if (reply.type === "rows") this.#rows = reply.rows;

@@ -33,6 +33,7 @@ export const DEFAULT_POLICIES: readonly string[] = [
   "moe-infinity-shipped",
   "promoe",
   PAPER,
+  "finemoe-plus",
   OURS,
 ];
 

@@ -20,8 +20,8 @@ export interface AblationRow {
 export interface AblationResult {
   readonly id: string;
   readonly title: string;
-  /** Of the paper. */
-  readonly figure: string;
+  /** Of the paper; null for what it does not have. */
+  readonly figure: string | null;
   readonly mode: Mode;
   readonly cacheShare: number;
   readonly rows: readonly AblationRow[];

@@ -9,18 +9,9 @@ import type { MachineModel } from "../../simulate/machine-model.ts";
 import { shapeOf } from "../../simulate/replay.ts";
 import type { TraceSample } from "../../trace/trace.ts";
 import { ONLINE_SERVING } from "../../workload/arrivals.ts";
-import { type Ablation, type AblationPoint, ablations } from "./ablations.ts";
+import { ABLATED, type Ablation, type AblationPoint, ablations } from "./ablations.ts";
 import { decodeCounters, type Mode, type RunFigures } from "./figures.ts";
-import {
-  BASELINE,
-  comparedPolicies,
-  FLOOR,
-  isCeiling,
-  OURS,
-  PAPER,
-  replayProblem,
-  type SkippedPolicy,
-} from "./policies.ts";
+import { BASELINE, comparedPolicies, FLOOR, isCeiling, replayProblem, type SkippedPolicy } from "./policies.ts";
 import { mixedOrder, type PromptSplit, splitByPrompt, takeRequests } from "./prompt-split.ts";
 import type { RequestTrace } from "./request-trace.ts";
 import type { AblationResult, RealTraceRow } from "./results.ts";
@@ -48,9 +39,22 @@ export interface SimulatedSuiteOptions {
 export const MIDDLE_SHARE = 0.25;
 /** Ablations have many points; their prompts are as many as give stable medians. */
 const ABLATION_REQUESTS = 26;
-const ABLATION_COMPARED = [BASELINE, PAPER, OURS];
 /** A load at which a queue forms and empties again; the paper's rate drowns a machine that reads from a drive. */
 const SERVING_LOAD = 0.7;
+
+/** No prompt to learn from, or none to be tested on, is left of so few. */
+export class TooFewRequestsError extends Error {
+  override readonly name = "TooFewRequestsError";
+  readonly requests: number;
+
+  constructor(requests: number) {
+    super(
+      `A trace of ${requests} requests that were decoded leaves none to learn from or none to be tested on. ` +
+        "Record more prompts, with --decode.",
+    );
+    this.requests = requests;
+  }
+}
 
 export class SimulatedSuite implements AsyncDisposable {
   readonly train: readonly TraceSample[];
@@ -66,12 +70,13 @@ export class SimulatedSuite implements AsyncDisposable {
   constructor(options: SimulatedSuiteOptions) {
     const { trace, workers, signal } = options;
     this.#options = options;
-    this.#workers = new RunWorkers({ trace, predictor: options.predictor }, workers, signal);
     const shape = shapeOf(trace.description.model);
     this.#expertBytesTotal = shape.expertBytes.reduce((sum, bytes) => sum + bytes * shape.experts, 0);
     const split = splitRequests(trace);
     this.train = split.train;
     this.test = takeRequests(split.test, options.requests ?? split.test.length);
+    if (this.test.length === 0 || this.train.length === 0) throw new TooFewRequestsError(trace.samples.length);
+    this.#workers = new RunWorkers({ trace, predictor: options.predictor }, workers, signal);
   }
 
   /** Policies that can run, the references among them. The others are in `skipped`. */
@@ -124,10 +129,12 @@ export class SimulatedSuite implements AsyncDisposable {
     return rates.flatMap((rate) => finished.map((run) => serve(run, rate)));
   }
 
-  async ablations(): Promise<readonly AblationResult[]> {
+  /** Those of these names. */
+  async ablations(names: readonly string[]): Promise<readonly AblationResult[]> {
     const results: AblationResult[] = [];
-    const compared = this.#runnable(ABLATION_COMPARED).filter((policy) => ABLATION_COMPARED.includes(policy));
-    for (const ablation of ablations(compared)) results.push(await this.#ablation(ablation));
+    const compared = this.#runnable(ABLATED).filter((policy) => ABLATED.includes(policy));
+    for (const ablation of ablations(compared).filter(({ id }) => names.includes(id)))
+      results.push(await this.#ablation(ablation));
     return results;
   }
 

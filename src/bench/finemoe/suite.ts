@@ -9,6 +9,7 @@ import { bestBytesPerSecond } from "../../simulate/disk-model.ts";
 import type { ChosenMachine, MachineSource } from "../../simulate/profile.ts";
 import { shapeOf } from "../../simulate/replay.ts";
 import { describeMachine, warmsetVersion } from "../machine.ts";
+import { ABLATION_NAMES } from "./ablations.ts";
 import { type LiveOptions, type LiveResult, runLive } from "./live.ts";
 import { HELD_OUT_SHARE } from "./prompt-split.ts";
 import { comparePublished } from "./published.ts";
@@ -32,13 +33,13 @@ export interface FinemoeSuiteOptions {
   readonly cacheShares: readonly number[];
   /** Test prompts of the simulation at most. @default all held-out ones */
   readonly requests?: number | undefined;
-  /** Also the paper's ablations. @default false */
-  readonly ablations?: boolean;
+  /** Names of ablations, see `ABLATION_NAMES`. @default none */
+  readonly ablations?: readonly string[];
   /** Traces of other models, for hits alone. @default none */
   readonly realTraces?: readonly { readonly name: string; readonly trace: RequestTrace }[];
   /** Runs of the engine. @default none */
   readonly live?: LiveOptions | undefined;
-  /** Measured rows of an earlier result, which stay where this suite measures none. @default none */
+  /** Measured rows, ablations and real traces of an earlier result, which stay where this suite makes none. @default none */
   readonly earlier?: FinemoeResult | undefined;
   readonly workers: number;
   readonly command: string;
@@ -94,7 +95,7 @@ export async function runFinemoeSuite(options: FinemoeSuiteOptions): Promise<Fin
       rows,
       skipped,
       serving,
-      ablations: ablations.length > 0 ? ablations : (earlier?.ablations ?? []),
+      ablations: withEarlier(ablations, earlier),
       realTraces: realTraces.length > 0 ? realTraces : (earlier?.realTraces ?? []),
       published: comparePublished(rows),
       targets: judgeFinemoe(rows, realTraces.length > 0 ? realTraces : (earlier?.realTraces ?? [])),
@@ -106,7 +107,10 @@ export async function runFinemoeSuite(options: FinemoeSuiteOptions): Promise<Fin
   options.onResult?.(result(false));
   serving = await suite.serving();
   if (options.realTraces !== undefined) realTraces = await suite.realTraces(options.realTraces);
-  if (options.ablations === true) ablations = await suite.ablations();
+  for (const name of options.ablations ?? []) {
+    ablations = [...ablations, ...(await suite.ablations([name]))];
+    options.onResult?.(result(false));
+  }
   options.onResult?.(result(live === undefined));
   if (live !== undefined)
     measured = await runLive(suite, options, live, (sofar) => {
@@ -119,6 +123,15 @@ export async function runFinemoeSuite(options: FinemoeSuiteOptions): Promise<Fin
 /** Where a file lies on the machine of whoever ran it does not belong into a result. */
 function withoutFolders(source: MachineSource): MachineSource {
   return { ...source, text: source.text.replace(/(?:\/[^\s/]+)+\/([^\s/]+)/g, "$1") };
+}
+
+/** An ablation that did not run this time stays. */
+function withEarlier(
+  ablations: readonly AblationResult[],
+  earlier: FinemoeResult | undefined,
+): readonly AblationResult[] {
+  const others = (earlier?.ablations ?? []).filter(({ id }) => !ablations.some((one) => one.id === id));
+  return [...ablations, ...others].sort((a, b) => ABLATION_NAMES.indexOf(a.id) - ABLATION_NAMES.indexOf(b.id));
 }
 
 function earlierRows(earlier: FinemoeResult | undefined): readonly FinemoeRow[] {

@@ -76,7 +76,7 @@ export function finemoeText(result: FinemoeResult): string {
         ? []
         : [
             "",
-            `${title} (figure ${figure}), ${mode}, ${percent(cacheShare)}`,
+            `${title}${figure === null ? "" : ` (figure ${figure})`}, ${mode}, ${percent(cacheShare)}`,
             textTable(
               ["", ...HEAD.slice(1)],
               rows.map(({ label, row }) => [label, ...cellsOfRow(row).slice(1)]),

@@ -59,19 +59,19 @@ describe("finemoe-plus", () => {
   test("each idea changes what is decided, and shows in its figures", async () => {
     const { source: whole, samples } = realTrace("qwen");
     const source = decodeStepsOf(whole.description, samples[0]);
-    const base = "finemoe-plus:inflight=4,distance=3,";
-    const off = await replayed(source, base + NOTHING, 0.25);
+    const run = (ideas: readonly string[]) =>
+      replayed(source, `finemoe-plus:inflight=4,distance=3,eviction=lru,${ideas.join(",")}`, 0.05);
+    const off = await run(NOTHING.split(","));
     for (const [idea, figure] of [
       ["admission=on", "admitted"],
       ["calibration=on", "calibrationOutcomes"],
       ["neighbours=8", "forecastLayers"],
       ["ensemble=on,next-gate=off", "mixOutcomes"],
       ["next-use=on", "evictionsByNextUse"],
-      ["first-layers=on", "favouritesRead"],
+      ["first-layers=on", "favouritesSpared"],
     ]) {
       const [name] = idea.split("=");
-      const others = NOTHING.split(",").filter((each) => !each.startsWith(`${name}=`));
-      const on = await replayed(source, `${base}${[...others, idea].join(",")}`, 0.25);
+      const on = await run([...NOTHING.split(",").filter((each) => !each.startsWith(`${name}=`)), idea]);
       expect(on.figures.policyFigures?.[figure], idea).toBeGreaterThan(0);
       expect(on.log, idea).not.toEqual(off.log);
     }

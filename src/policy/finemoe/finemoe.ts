@@ -56,7 +56,10 @@ export class FineMoe implements Policy {
   /** Layer whose router ran last; -1 before the first. */
   #now = -1;
   #spareBytes = 0;
-  /** Of the last forecast of each layer: its row `[layers][experts]` (of several sequences the highest), and its score, NaN without one in this iteration. */
+  /**
+   * Of the last forecast of each layer: its row `[layers][experts]` (of several sequences the highest), and its score, NaN
+   * without one in this iteration.
+   */
   #rows!: Float32Array;
   #scores!: Float64Array;
   #row!: Float32Array;

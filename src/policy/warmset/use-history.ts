@@ -1,7 +1,7 @@
 /**
  * What routers have done with each expert so far: averages of its uses over four time scales, and how much its router
- * preferred it, now and lately. They come out as logarithms, the inputs of the models that turn them into a value. A
- * prompt counts as shares of its tokens, not as hundreds of uses.
+ * preferred it, now and lately. Their weighted logarithms are the log odds of the expert's value. A prompt counts as shares
+ * of its tokens, not as hundreds of uses.
  */
 import type { RouterEvent } from "../../cache/policy.ts";
 import type { ModelShape } from "../../cache/shape.ts";
@@ -17,17 +17,18 @@ const USE_FLOOR = 0.2;
 /** The same for preferences; flat from 0.1 to 1. */
 const PREFERENCE_FLOOR = 0.5;
 
-/** Inputs of one expert: a constant, the averages of use, the preference now and lately. */
-export const HISTORY_INPUTS = 1 + USE_HALF_LIVES.length + 2;
 /**
- * Weights of these inputs before anything was learned. Equal ones amount to a forgetting curve with a long tail, which is
- * as good as the best single half-life on every trace.
+ * Weights of the logarithms in the log odds. Equal ones amount to a forgetting curve with a long tail, which beats every
+ * single half-life on every trace; around these the hits are flat. Learning them while running (from expected discounted
+ * uses) was tried, and was not better than leaving them alone: `docs/policies.md`.
  */
-export const FIRST_HISTORY_WEIGHTS = [0.3, 0.3, 0.3, 0.3, 0.3, 0.4] as const;
+const USE_WEIGHTS = [0.2, 0.4, 0.4, 0.3] as const;
+const PREFERENCE_NOW_WEIGHT = 0.3;
+const PREFERENCE_WEIGHT = 0.4;
 
 export class UseHistory {
-  /** `[layers * experts][HISTORY_INPUTS]` */
-  readonly inputs: Float64Array;
+  /** Per key: log odds of its value, see `warmset.ts`; by the history alone. */
+  readonly logOdds: Float64Array;
   /** `[averages][layers * experts]`: of use by half-life, then of preference. */
   readonly averages: readonly Float64Array[];
   /** Of the micro-batch in hand, per expert: share of its tokens that chose it. */
@@ -36,14 +37,17 @@ export class UseHistory {
   readonly #approach: Float64Array;
   readonly #shape: ModelShape;
   readonly #preferences: boolean;
+  /** Log odds of an expert that is used as often as the mean. */
+  readonly #usual: number;
 
-  /** @param preferences false leaves out what routers prefer, and inputs of it are 0 */
+  /** @param preferences false leaves out what routers prefer */
   constructor(shape: ModelShape, preferences: boolean) {
     const { layers, experts, expertsUsed } = shape;
     const total = layers * experts;
     this.#shape = shape;
     this.#preferences = preferences;
-    this.inputs = new Float64Array(total * HISTORY_INPUTS);
+    this.#usual = Math.log(expertsUsed / Math.max(experts - expertsUsed, 1));
+    this.logOdds = new Float64Array(total);
     this.averages = [
       ...USE_HALF_LIVES.map(() => new Float64Array(total).fill(expertsUsed / experts)),
       new Float64Array(total).fill(1 / experts),
@@ -54,7 +58,7 @@ export class UseHistory {
     this.refresh();
   }
 
-  /** Computes all inputs from the averages, after those were set. */
+  /** Computes all log odds from the averages, after those were set. */
   refresh(): void {
     const { layers, experts } = this.#shape;
     this.#preference.fill(1 / experts);
@@ -91,16 +95,20 @@ export class UseHistory {
 
   #write(key: number, expert: number): void {
     const { experts, expertsUsed } = this.#shape;
-    const { inputs, averages } = this;
+    const { averages } = this;
     const perUse = experts / expertsUsed;
-    let at = key * HISTORY_INPUTS;
-    inputs[at++] = 1;
-    for (let i = 0; i < USE_HALF_LIVES.length; i++)
-      inputs[at++] = Math.log(((averages[i] as Float64Array)[key] as number) * perUse + USE_FLOOR);
-    if (!this.#preferences) return;
-    inputs[at++] = Math.log((this.#preference[expert] as number) * experts + PREFERENCE_FLOOR);
-    const recent = (averages[USE_HALF_LIVES.length] as Float64Array)[key] as number;
-    inputs[at] = Math.log(recent * experts + PREFERENCE_FLOOR);
+    let logOdds = this.#usual;
+    for (let i = 0; i < USE_WEIGHTS.length; i++) {
+      const use = (averages[i] as Float64Array)[key] as number;
+      logOdds += (USE_WEIGHTS[i] as number) * Math.log(use * perUse + USE_FLOOR);
+    }
+    if (this.#preferences) {
+      const now = this.#preference[expert] as number;
+      const lately = (averages[USE_HALF_LIVES.length] as Float64Array)[key] as number;
+      logOdds += PREFERENCE_NOW_WEIGHT * Math.log(now * experts + PREFERENCE_FLOOR);
+      logOdds += PREFERENCE_WEIGHT * Math.log(lately * experts + PREFERENCE_FLOOR);
+    }
+    this.logOdds[key] = logOdds;
   }
 
   #averageBatch({ tokens, expertsUsed, experts: chosen, weights, probabilities }: RouterEvent): void {

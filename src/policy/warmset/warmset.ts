@@ -1,6 +1,6 @@
 /**
- * The project's own policy: every expert has a value, the expected discount of its next use, and the lowest value is
- * given up. The models behind the values and behind what is read ahead are a handful of weights, learned while running.
+ * The project's own policy: every expert has a value, roughly the expected discount of its next use, and the lowest is given
+ * up. What is read ahead must be probable, by models of a handful of weights that are learned while running.
  * `docs/policies.md` explains it on one page; each part can be switched off (`options.ts`).
  */
 import type {
@@ -21,11 +21,11 @@ import { LogisticModel, probability } from "./logistic-model.ts";
 import { WARMSET_DEFAULTS, type WarmsetOptions } from "./options.ts";
 import { ReadAhead } from "./read-ahead.ts";
 import { TokenMemory } from "./token-memory.ts";
-import { FIRST_HISTORY_WEIGHTS, HISTORY_INPUTS, UseHistory } from "./use-history.ts";
+import { UseHistory } from "./use-history.ts";
 
-const RATE = 0.005;
-/** Inputs: a constant, the history's log odds, the token's log share. Before it has learned, the token says little. */
-const FIRST_VALUE_WEIGHTS = [0, 0.9, 0.4] as const;
+const RATE = 0.02;
+/** Of the model of uses. Inputs: a constant, the history's log odds, the token's log share; what it came to, rounded. */
+const FIRST_USE_WEIGHTS = [-1, 0.7, 1.3] as const;
 /** Added to a token's share over the mean share before the logarithm. */
 const SHARE_FLOOR = 0.2;
 /** A horizon is at least this many tokens: what is needed again in this token or the next always counts. */
@@ -49,17 +49,15 @@ class Warmset implements Policy {
   #history!: UseHistory;
   #tokens: TokenMemory | undefined;
   #readAhead!: ReadAhead;
-  /** From an expert's history, and from that with the running token's memory, to its value. */
-  #historyModel!: LogisticModel;
-  #valueModel!: LogisticModel;
-  /** Per key: log odds of its value by its history alone; the token's log share; its value, 0..1. */
-  #logOdds!: Float64Array;
+  /** How probably an expert is used in this iteration, by its history and the running token's memory. */
+  #useModel!: LogisticModel;
+  /** Per key: the running token's log share; the expert's value, 0..1. */
   #logShare!: Float64Array;
   #value!: Float64Array;
   #coldest!: ColdestOfLayer;
-  readonly #valueInputs = new Float64Array(FIRST_VALUE_WEIGHTS.length);
-  /** Inputs of the running layer's experts as they were before its decision. */
-  #inputsBefore!: Float64Array;
+  /** Of the running layer, before its decision. */
+  #logOddsBefore!: Float64Array;
+  readonly #useInputs = new Float64Array(FIRST_USE_WEIGHTS.length);
   /** What a use one token later is worth, and by layers ahead, 0..layers. */
   #discount = 0;
   #discountAhead!: Float64Array;
@@ -79,34 +77,30 @@ class Warmset implements Policy {
   }
 
   begin(shape: ModelShape, budgetExperts: number): void {
-    const { layers, experts, expertsUsed } = shape;
+    const { layers, experts } = shape;
     const total = layers * experts;
     const options = this.#options;
     this.#shape = shape;
     this.#budgetExperts = budgetExperts;
     this.#history = new UseHistory(shape, options.preference);
     this.#tokens = options.token ? new TokenMemory(shape) : undefined;
-    this.#inputsBefore = new Float64Array(experts * HISTORY_INPUTS);
-    this.#logOdds = new Float64Array(total);
     this.#logShare = new Float64Array(total);
+    this.#logOddsBefore = new Float64Array(experts);
     this.#value = new Float64Array(total);
     this.#coldest = new ColdestOfLayer(shape, this.#value);
     this.#readAhead = new ReadAhead(shape, options, {
-      historyLogOdds: this.#logOdds,
+      historyLogOdds: this.#history.logOdds,
       tokenLogShare: this.#logShare,
       lasting: (key) => this.#history.lasting(key),
     });
-    const usual = Math.log(expertsUsed / Math.max(experts - expertsUsed, 1));
-    const { learn: learns } = options;
-    this.#historyModel = new LogisticModel({ weights: [usual, ...FIRST_HISTORY_WEIGHTS], rate: RATE, learns });
-    this.#valueModel = new LogisticModel({ weights: FIRST_VALUE_WEIGHTS, rate: RATE, learns });
+    this.#useModel = new LogisticModel({ weights: FIRST_USE_WEIGHTS, rate: RATE, learns: options.learn });
     this.#discountAhead = new Float64Array(layers + 1);
     this.#readsPerToken = 0;
     this.#reads = 0;
     this.#oneToken = false;
     if (this.#prior !== undefined) readLearned(this.#prior, shape, this.#lasting());
     this.#history.refresh();
-    for (let key = 0; key < total; key++) this.#rank(key);
+    for (let key = 0; key < total; key++) this.#value[key] = probability(this.#history.logOdds[key] as number);
     this.#setHorizon();
   }
 
@@ -126,10 +120,9 @@ class Warmset implements Policy {
 
   routed(event: RouterEvent): void {
     this.#readAhead.settle(event);
-    this.#learn(event);
+    this.#observe(event);
     this.#tokens?.observe(event);
     this.#layer = event.layer;
-    this.#coldest.rescored(event.layer);
     this.#readAhead.routed(event);
   }
 
@@ -173,58 +166,50 @@ class Warmset implements Policy {
 
   end(): void {}
 
-  /** Values and weights from one more decision, of which the first is what the second learns from. */
-  #learn(event: RouterEvent): void {
+  /** The history after one more decision, and what it says of the model of uses. */
+  #observe(event: RouterEvent): void {
     const { experts } = this.#shape;
-    const history = this.#history;
+    const { logOdds, use } = this.#history;
     const first = event.layer * experts;
-    // Only steps of one token have a next use that is one token away.
-    const learning = this.#oneToken && event.tokens === 1;
-    const before = this.#inputsBefore;
-    const from = first * HISTORY_INPUTS;
-    for (let i = 0; i < before.length; i++) before[i] = history.inputs[from + i] as number;
-    history.observe(event);
+    const inputs = this.#useInputs;
+    const learning = this.#tokenKnown && event.tokens === 1;
+    if (learning)
+      for (let expert = 0; expert < experts; expert++) this.#logOddsBefore[expert] = logOdds[first + expert] as number;
+    this.#history.observe(event);
     for (let expert = 0; expert < experts; expert++) {
       const key = first + expert;
-      const saidHistory = this.#logOdds[key] as number;
-      this.#rank(key);
+      this.#value[key] = probability(logOdds[key] as number);
       if (!learning) continue;
-      // The value of a use that has come is 1; else it is what it is worth now, one token later.
-      const came = (history.use[expert] as number) > 0 ? 1 : this.#discount * (this.#value[key] as number);
-      this.#historyModel.note(probability(saidHistory) - came, before, expert * HISTORY_INPUTS);
-      if (!this.#tokenKnown) continue;
-      this.#about(key, saidHistory);
-      const saidToken = this.#valueModel.logOdds(this.#valueInputs);
-      this.#valueModel.note(probability(saidToken) - came, this.#valueInputs);
+      this.#about(key, this.#logOddsBefore[expert] as number);
+      const error = probability(this.#useModel.logOdds(inputs)) - ((use[expert] as number) > 0 ? 1 : 0);
+      this.#useModel.note(error, inputs);
     }
-    if (!learning) return;
-    this.#historyModel.step(experts);
-    if (this.#tokenKnown) this.#valueModel.step(experts);
+    if (learning) this.#useModel.step(experts);
+    this.#coldest.rescored(event.layer);
   }
 
-  /** The token is known: what it used before changes the values of all layers, which are all ahead. */
+  /**
+   * The token is known, so more is known of all layers, which are all ahead: an expert is used in this iteration, or not
+   * and is then worth what its history says, a token later.
+   */
   #recall(): void {
     const { layers, experts, expertsUsed } = this.#shape;
     const shares = (this.#tokens as TokenMemory).shares;
+    const { logOdds } = this.#history;
     const perShare = experts / expertsUsed;
     for (let key = 0; key < shares.length; key++) {
       this.#logShare[key] = Math.log((shares[key] as number) * perShare + SHARE_FLOOR);
-      this.#about(key, this.#logOdds[key] as number);
-      this.#value[key] = probability(this.#valueModel.logOdds(this.#valueInputs));
+      this.#about(key, logOdds[key] as number);
+      const used = probability(this.#useModel.logOdds(this.#useInputs));
+      this.#value[key] = used + (1 - used) * this.#discount * probability(logOdds[key] as number);
     }
     for (let layer = 0; layer < layers; layer++) this.#coldest.rescored(layer);
   }
 
   #about(key: number, historyLogOdds: number): void {
-    this.#valueInputs[0] = 1;
-    this.#valueInputs[1] = historyLogOdds;
-    this.#valueInputs[2] = this.#logShare[key] as number;
-  }
-
-  #rank(key: number): void {
-    const logOdds = this.#historyModel.logOdds(this.#history.inputs, key * HISTORY_INPUTS);
-    this.#logOdds[key] = logOdds;
-    this.#value[key] = probability(logOdds);
+    this.#useInputs[0] = 1;
+    this.#useInputs[1] = historyLogOdds;
+    this.#useInputs[2] = this.#logShare[key] as number;
   }
 
   /** A value looks as far ahead as an expert stays: the budget over what is read for a token (Little's law). */
@@ -245,8 +230,7 @@ class Warmset implements Policy {
   #lasting() {
     const tokens = this.#tokens;
     return [
-      this.#historyModel.weights,
-      this.#valueModel.weights,
+      this.#useModel.weights,
       this.#readAhead.gateModel.weights,
       this.#readAhead.tokenModel.weights,
       ...this.#history.averages,

@@ -7,7 +7,7 @@ import { numberColumn, textColumn } from "../data-table.ts";
 import { type Figure, figure } from "../figure.ts";
 import { labelMargin, lineLabels } from "../line-labels.ts";
 import { percentText, ratioText } from "../number-text.ts";
-import { lookOf, msText, shareText } from "./subject.ts";
+import { logTicks, lookOf, msText, shareText } from "./subject.ts";
 
 /** Doubling steps: their axes are logarithmic. */
 const DOUBLING = ["capacity", "batch", "link"];
@@ -21,7 +21,7 @@ function ablationFigure({ configuration }: FinemoeResult, ablation: AblationResu
   const times = rows.map(({ label, row }) => `${label}: ${msText(row.tpotMs.value)}`).join("; ");
   return figure({
     id: `ablation-${id}`,
-    title: `${title} (the paper's figure ${ablation.figure})`,
+    title: ablation.figure === null ? title : `${title} (the paper's figure ${ablation.figure})`,
     description: `Median time of a token. ${times}.`,
     caption: captionOf(ablation),
     source: `simulated in virtual time from ${configuration.trace}; offline, ${shareText(cacheShare)} of the experts, ${rows[0].row.requests} prompts or batches`,
@@ -82,14 +82,18 @@ function lines(panel: Parameters<typeof chart>[0], { id, rows, title }: Ablation
   return chart(panel, {
     plotHeight: 220,
     x: {
-      ...{ title: title.toLowerCase(), domain: [Math.min(...all), Math.max(...all)], tickText: String },
+      ...{
+        title: `${title[0].toLowerCase()}${title.slice(1)}`,
+        domain: [Math.min(...all), Math.max(...all)],
+        tickText: String,
+      },
       ticks: [...new Set(all)].sort((a, b) => a - b),
       scale: DOUBLING.includes(id) ? "log" : "linear",
     },
     y: {
       title: "time of a token (ms)",
       domain: wide ? [0.9 * Math.min(...times), 1.1 * Math.max(...times)] : [0, 1.1 * Math.max(...times)],
-      ...(wide ? { scale: "log" as const, ticks: 4 } : {}),
+      ...(wide ? { scale: "log" as const, ticks: logTicks(times), tickText: String } : {}),
     },
     marginRight: labelMargin(labels),
     marks: [

@@ -91,3 +91,11 @@ export function msText(ms: number): string {
 export function shareText(share: number): string {
   return percentText(share, 0);
 }
+
+/** Round values among those between the least and the largest of the values. */
+export function logTicks(values: readonly number[]): readonly number[] {
+  const [least, largest] = [Math.min(...values), Math.max(...values)];
+  return [1, 10, 100, 1000, 10_000]
+    .flatMap((power) => [1, 2, 5].map((digit) => digit * power))
+    .filter((tick) => tick >= least && tick <= largest);
+}

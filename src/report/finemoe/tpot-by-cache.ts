@@ -5,7 +5,17 @@ import { chart } from "../chart.ts";
 import { numberColumn, textColumn } from "../data-table.ts";
 import { type Figure, figure } from "../figure.ts";
 import { labelMargin, lineLabels } from "../line-labels.ts";
-import { lookOf, msText, policiesOf, type Side, sharesOf, shareText, sideText, sourceLine } from "./subject.ts";
+import {
+  logTicks,
+  lookOf,
+  msText,
+  policiesOf,
+  type Side,
+  sharesOf,
+  shareText,
+  sideText,
+  sourceLine,
+} from "./subject.ts";
 
 export function tpotByCacheFigure(side: Side): Figure | undefined {
   const { rows } = side;
@@ -42,9 +52,7 @@ export function tpotByCacheFigure(side: Side): Figure | undefined {
             title: "time of a token (ms)",
             domain: [0.9 * Math.min(...values), 1.1 * Math.max(...values)],
             scale: "log",
-            ticks: [10, 20, 50, 100, 200, 500, 1000, 2000, 5000].filter(
-              (tick) => tick >= Math.min(...values) && tick <= Math.max(...values),
-            ),
+            ticks: logTicks(values),
             tickText: String,
           },
           marginRight: labelMargin(labels),
