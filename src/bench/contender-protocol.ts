@@ -37,6 +37,8 @@ export interface WarmsetJob extends JobBase {
   readonly prefetch: boolean;
   /** File of a predictor, for the policy that wants one. */
   readonly predictorFile?: string | undefined;
+  /** Tuned routers in the place of the model's own. */
+  readonly router?: SessionOptions["router"];
   /** @default the engine's defaults */
   readonly variant?: SessionVariant | undefined;
 }

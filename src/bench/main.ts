@@ -6,6 +6,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { DEFAULT_POLICY } from "../engine/options.ts";
 import { policyByName } from "../policy/index.ts";
+import { splitPolicyNames } from "../policy/policy-switches.ts";
 import { heldOutTexts, inflatedDemo } from "./bench-model.ts";
 import { keepResult, progress, resultFile, runBenchProgram, wholeNumber } from "./bench-program.ts";
 import { mergeResults } from "./merge-results.ts";
@@ -65,7 +66,7 @@ await runBenchProgram(async (signal) => {
     writeFileSync(values.readme, withTable(readFileSync(values.readme, "utf8"), result));
     return;
   }
-  const policies = values.policies?.split(",") ?? [DEFAULT_POLICY];
+  const policies = values.policies === undefined ? [DEFAULT_POLICY] : splitPolicyNames(values.policies);
   for (const name of policies) policyByName(name);
   const cells = planSuite({
     memoryFractions: values.memory.split(",").map((percent) => wholeNumber("--memory", percent, 1) / 100),

@@ -6,6 +6,7 @@
 import { statSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
+import type { RouterOption } from "../engine/router-override.ts";
 import { type BlockDevice, blockDeviceOf, setReadAhead } from "./block-device.ts";
 import { CONTENDER_NODE_FLAGS, type ContenderJob } from "./contender-protocol.ts";
 import { type DeviceFigures, DeviceProber } from "./device-figures.ts";
@@ -37,6 +38,8 @@ export interface RunSuiteOptions {
   readonly stockRepack?: boolean;
   /** File of a predictor of the model, for the policy promoe. @default none */
   readonly predictorFile?: string | undefined;
+  /** Tuned routers that warmset runs with; llama.cpp keeps the model's own. @default the model's own */
+  readonly router?: RouterOption | undefined;
   /** A single run that takes longer is killed and counts as failed. @default 15 minutes */
   readonly timeoutMs?: number;
   /** One sentence per step. @default nobody is told */
@@ -57,6 +60,9 @@ export async function runSuite(options: RunSuiteOptions): Promise<BenchResult> {
   const windows = options.cells.map((cell) => windowsOf(cell, tokens, options.contextTokens ?? 512));
   const suite = new Suite(options, device, readAhead.readAheadKb);
   if (readAhead.problem !== undefined) suite.notes.add(readAhead.problem);
+  const { router } = options;
+  if (router !== undefined)
+    suite.notes.add(`warmset ran with the routers of ${router.path} at scale ${router.scale ?? 1}, llama.cpp with the model's.`);
   for (const [index, cell] of options.cells.entries()) {
     signal?.throwIfAborted();
     await suite.run(cell, windows[index]);
@@ -95,7 +101,7 @@ class Suite {
   }
 
   async run(cell: Cell, windows: readonly TokenWindow[]): Promise<void> {
-    const { modelPath, signal, timeoutMs = TIMEOUT_MS, stockRepack = true, predictorFile } = this.#options;
+    const { modelPath, signal, timeoutMs = TIMEOUT_MS, stockRepack = true, predictorFile, router } = this.#options;
     const memoryBytes = this.#memoryBytes(cell);
     if (memoryBytes > os.totalmem()) {
       const reason = `it needs ${memoryBytes} bytes, the machine has ${os.totalmem()}`;
@@ -110,7 +116,8 @@ class Suite {
         const run = await this.#conditions.measure({
           modelPath,
           memoryBytes,
-          job: (limitBytes) => jobOf(contender, base, { memoryBytes: limitBytes, repack: stockRepack, predictorFile }),
+          job: (limitBytes) =>
+            jobOf(contender, base, { memoryBytes: limitBytes, repack: stockRepack, predictorFile, router }),
           // Only there is a run held against the device.
           prober: cell.scenario === "limited" ? this.#prober : undefined,
           timeoutMs,
@@ -201,12 +208,13 @@ function jobOf(
     readonly memoryBytes: number;
     readonly repack: boolean;
     readonly predictorFile: string | undefined;
+    readonly router: RouterOption | undefined;
   },
 ): ContenderJob {
   if (contender.system === "llama.cpp") return { ...base, system: "llama.cpp", repack: settings.repack };
   const { policy, prefetch } = contender;
-  const { memoryBytes, predictorFile } = settings;
-  return { ...base, system: "warmset", memoryBytes, policy, prefetch, predictorFile };
+  const { memoryBytes, predictorFile, router } = settings;
+  return { ...base, system: "warmset", memoryBytes, policy, prefetch, predictorFile, router };
 }
 
 function middleProbe(probes: readonly DeviceFigures[]): DeviceFigures | undefined {

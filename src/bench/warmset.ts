@@ -27,6 +27,7 @@ export function runWarmset(job: WarmsetJob, startedAtEpochMs: number): Contender
     ...job.variant,
     memory: { kind: "process", bytes: job.memoryBytes },
     policy,
+    router: job.router,
     contextSize: Math.max(...job.windows.map(({ tokens }) => tokens.length)),
     threads: job.threads,
   });

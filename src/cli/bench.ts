@@ -15,7 +15,7 @@ import { addFinemoeOptions, benchFinemoe, type FinemoeSettings } from "./bench-f
 import { addOptions, type Settings, settingsOf } from "./config.ts";
 import { UsageError } from "./failure.ts";
 import { stopSignal } from "./interruption.ts";
-import { modelPath } from "./model-options.ts";
+import { modelPath, routerOption } from "./model-options.ts";
 
 const DEFAULT_LIMITS = "50%,33%,20%";
 const SHIPPED_TEXTS = fileURLToPath(new URL("../../models/text", import.meta.url));
@@ -35,6 +35,8 @@ export function addBenchCommand(program: Command): void {
     "complete",
     "repack",
     "predictor",
+    "router",
+    "routerScale",
     "out",
   ]);
   command.addOption(
@@ -81,6 +83,7 @@ async function bench(argument: string | undefined, settings: Settings): Promise<
     repetitions: settings.runs ?? 3,
     stockRepack: settings.repack ?? true,
     predictorFile: settings.predictor,
+    router: routerOption(settings),
     ...(settings.threads === undefined ? {} : { threads: settings.threads }),
     onProgress: (message) => {
       if (!settings.quiet) process.stderr.write(`${message}\n`);

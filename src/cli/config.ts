@@ -10,6 +10,7 @@ import { RECORD_MODES } from "../policy/finemoe/options.ts";
 import { splitPolicyNames } from "../policy/policy-switches.ts";
 import { PREDICTOR_KINDS, type PredictorKind } from "../predict/router-predictor.ts";
 import { TRAINING_DEFAULTS } from "../predict/training-defaults.ts";
+import { DEFAULT_ALWAYS_KEEP } from "../routing/cache-bias.ts";
 import { REQUEST_LENGTHS, type RequestLengths } from "../workload/request-lengths.ts";
 import { UsageError } from "./failure.ts";
 
@@ -91,9 +92,14 @@ export interface Settings {
   readonly maxTokens?: number;
   readonly predictor?: string;
   readonly maps?: string;
+  readonly cacheBias?: string;
+  readonly cacheBiasRule?: string;
+  readonly cacheBiasKeep?: number;
   readonly capacity?: number;
   readonly encoding?: MapEncoding;
   readonly record?: RecordMode;
+  readonly router?: string;
+  readonly routerScale?: number;
   readonly json?: boolean;
   readonly quiet?: boolean;
   readonly verbose?: boolean;
@@ -321,8 +327,34 @@ const OPTIONS = {
     new Option("--record <mode>", "what of a forward pass of several tokens becomes a map")
       .choices(RECORD_MODES)
       .default("token"),
+  cacheBias: () =>
+    new Option(
+      "--cache-bias <strength>",
+      "LOSSY, the text changes: route to experts in memory if their scores are close; 0.05 is little, 0.2 much, " +
+        "auto or auto:NATS keeps the mean route KL below a bound (default: off)",
+    ),
+  cacheBiasRule: () =>
+    new Option(
+      "--cache-bias-rule <rule>",
+      "lossy too, which of them: prior (with a strength), max-rank:RANKS, or cumulative-mass:SHARE (default: prior)",
+    ),
+  cacheBiasKeep: () =>
+    new Option(
+      "--cache-bias-keep <count>",
+      `best experts of a token that are used in any case (default: ${DEFAULT_ALWAYS_KEEP})`,
+    ).argParser(wholeNumber(0)),
   predictor: () =>
     new Option("--predictor <file>", "for the policy promoe: what train-predictor has written for this model"),
+  router: () =>
+    new Option(
+      "--router <file>",
+      "tuned routers in the place of the model's own, in memory only: what warmset tune has written for this model",
+    ),
+  routerScale: () =>
+    new Option(
+      "--router-scale <number>",
+      "with --router: how far to go from the model's own routers (0) to the tuned ones (1) (default: 1)",
+    ).argParser(decimal(0)),
   json: () => new Option("--json", "print one JSON document on stdout"),
   quiet: () => new Option("-q, --quiet", "say nothing on stderr but errors"),
   verbose: () => new Option("-v, --verbose", "show llama.cpp's log, and stack traces of errors"),
@@ -356,6 +388,15 @@ export const MODEL_OPTIONS = [
   "ubatchSize",
   "backend",
   "io",
+  "router",
+  "routerScale",
+] as const satisfies readonly (keyof Settings)[];
+
+/** Lossy, so only commands that answer a user have them. */
+export const CACHE_BIAS_OPTIONS = [
+  "cacheBias",
+  "cacheBiasRule",
+  "cacheBiasKeep",
 ] as const satisfies readonly (keyof Settings)[];
 
 export const SAMPLING_OPTIONS = [

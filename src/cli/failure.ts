@@ -37,12 +37,15 @@ export class MachineUnfitError extends Error {
 const CODES: Readonly<Record<string, number>> = {
   UsageError: EXIT.usage,
   ByteSizeError: EXIT.usage,
+  CacheBiasError: EXIT.usage,
   UnknownPolicyError: EXIT.usage,
   GrammarError: EXIT.usage,
   LocalityOptionError: EXIT.usage,
   PolicyNotReplayableError: EXIT.usage,
   RecordingInputError: EXIT.usage,
   WorkloadError: EXIT.usage,
+  AdapterError: EXIT.modelUnusable,
+  AdapterLoadError: EXIT.modelUnusable,
   GgufError: EXIT.modelUnusable,
   UnsupportedModelError: EXIT.modelUnusable,
   ModelLoadError: EXIT.modelUnusable,
@@ -84,6 +87,7 @@ const EXPLAINED: ReadonlySet<string> = new Set([
   "SystemCallError",
   "TooManyDomainsError",
   "TraceError",
+  "TuneError",
   "UnevenChoiceError",
   "UnsupportedPlatformError",
 ]);

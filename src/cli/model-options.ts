@@ -3,6 +3,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import type { GenerateOptions, OpenModelOptions } from "../engine/open-model.ts";
 import { openGguf } from "../gguf/index.ts";
+import { parseCacheBias } from "../routing/cache-bias.ts";
 import type { Settings } from "./config.ts";
 import { UsageError } from "./failure.ts";
 
@@ -19,7 +20,10 @@ export function modelPath(argument: string | undefined, settings: Settings): str
   return path === "demo" && !existsSync(path) ? DEMO_MODEL : path;
 }
 
-/** The options of `openModel`, but for its signal and progress. @throws GgufError with a context size of 0 */
+/**
+ * The options of `openModel`, but for its signal and progress.
+ * @throws GgufError with a context size of 0; UsageError; CacheBiasError
+ */
 export function openOptions(path: string, settings: Settings): Omit<OpenModelOptions, "signal" | "onProgress"> {
   const { memory, expertMemory, policy, learned, predictor, maps, ctxSize, threads, ubatchSize, backend, io, verbose } =
     settings;
@@ -30,6 +34,8 @@ export function openOptions(path: string, settings: Settings): Omit<OpenModelOpt
     learned,
     predictor,
     maps,
+    cacheBias: parseCacheBias(settings.cacheBias, settings.cacheBiasRule, settings.cacheBiasKeep),
+    router: routerOption(settings),
     contextSize: ctxSize === 0 ? trainedContext(path) : ctxSize,
     microBatchTokens: ubatchSize,
     threads,
@@ -37,6 +43,13 @@ export function openOptions(path: string, settings: Settings): Omit<OpenModelOpt
     io,
     verbose,
   });
+}
+
+/** @throws UsageError for a scale of nothing */
+export function routerOption({ router, routerScale }: Settings): OpenModelOptions["router"] {
+  if (router !== undefined) return routerScale === undefined ? { path: router } : { path: router, scale: routerScale };
+  if (routerScale !== undefined) throw new UsageError("--router-scale is for tuned routers: give them with --router.");
+  return undefined;
 }
 
 function trainedContext(path: string): number {

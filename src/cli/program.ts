@@ -15,6 +15,7 @@ import { addRunCommand } from "./run.ts";
 import { addSimulateCommand } from "./simulate.ts";
 import { addTraceCommand } from "./trace.ts";
 import { addTrainPredictorCommand } from "./train-predictor.ts";
+import { addTuneCommand } from "./tune.ts";
 
 const EPILOGUE = `
 MODEL is a GGUF file (any part of a split one), or the word demo for the small model that comes with warmset.
@@ -46,6 +47,7 @@ export async function runProgram(args: readonly string[]): Promise<number> {
   addLocalityCommand(program);
   addTrainPredictorCommand(program);
   addMapsCommand(program);
+  addTuneCommand(program);
   if (args.length === 0) {
     program.outputHelp();
     return EXIT.done;

@@ -6,6 +6,7 @@ import path from "node:path";
 import type { MemoryPlan } from "../engine/memory-plan.ts";
 import type { GenerateOptions, GenerationResult } from "../engine/open-model.ts";
 import type { ModelInfo } from "../engine/protocol.ts";
+import type { CacheBiasStatistics } from "../routing/cache-prior-router.ts";
 import { alignColumns, formatBytes, formatMs, formatShare, threeDigits } from "./format.ts";
 
 export interface RunFigures {
@@ -24,6 +25,8 @@ export interface RunConfiguration {
   readonly memory: string | number | undefined;
   readonly expertMemory: string | number | undefined;
   readonly policy: string;
+  /** "off", or what the lossy routing was asked for. */
+  readonly cacheBias: string;
   readonly contextSize: number;
   readonly microBatchTokens: number;
   readonly threads: number;
@@ -73,6 +76,8 @@ export interface RunDocument {
   readonly load: { readonly ms: number; readonly bytesRead: number };
   /** What the policy's mechanisms have done since the model was opened; null when it does not tell. */
   readonly policyFigures: Readonly<Record<string, number>> | null;
+  /** How far routing was moved since the model was opened; null when it is the model's own. */
+  readonly cacheBias: CacheBiasStatistics | null;
   readonly config: RunConfiguration;
   readonly notes: readonly string[];
 }
@@ -113,6 +118,7 @@ export function runDocument(figures: RunFigures, config: RunConfiguration): RunD
     },
     load: { ms: figures.loadMs, bytesRead: info.load.bytesRead },
     policyFigures: result.policyFigures ?? null,
+    cacheBias: result.cacheBias ?? null,
     config,
     notes: info.notes,
   };
@@ -127,6 +133,7 @@ export function runSummary(figures: RunFigures): string {
     ["experts", experts(info, result)],
     ["read", reads(result)],
     ["memory", memory(figures)],
+    ...(result.cacheBias === undefined ? [] : [["lossy", lossyRouting(result.cacheBias)]]),
   ]);
 }
 
@@ -163,6 +170,17 @@ function reads(result: GenerationResult): string {
   const ahead = bytesPrefetched > 0 ? `; ${formatBytes(bytesPrefetched)} ahead of need` : "";
   const wasted = bytesWasted > 0 ? `, ${formatBytes(bytesWasted)} of it in vain` : "";
   return `${formatBytes(bytesRead)}${perToken}${ahead}${wasted}`;
+}
+
+function lossyRouting(bias: CacheBiasStatistics): string {
+  const { swapRate, agreement, routeKlMean, routeKlP99, lambda, routeKlBound, layersUnseen } = bias;
+  const steered = routeKlBound !== undefined && lambda !== undefined ? `, lambda now ${lambda.toPrecision(2)}` : "";
+  const unseen = layersUnseen > 0 ? `; ${layersUnseen} layers left alone` : "";
+  const kl = `route KL ${routeKlMean.toPrecision(2)}, 99 % of tokens below ${routeKlP99.toPrecision(2)}`;
+  return (
+    `cache bias ${bias.bias}${steered}: ${formatShare(swapRate)} of the experts swapped, ` +
+    `${formatShare(agreement)} of the choices the model's own; ${kl}${unseen}`
+  );
 }
 
 function memory(figures: RunFigures): string {

@@ -3,7 +3,7 @@ import { text } from "node:stream/consumers";
 import type { Command } from "commander";
 import { warmsetVersion } from "../bench/machine.ts";
 import { processMemory } from "../engine/process-memory.ts";
-import { addOptions, MODEL_OPTIONS, SAMPLING_OPTIONS, type Settings, settingsOf } from "./config.ts";
+import { addOptions, CACHE_BIAS_OPTIONS, MODEL_OPTIONS, SAMPLING_OPTIONS, type Settings, settingsOf } from "./config.ts";
 import { OutputClosedError, UsageError } from "./failure.ts";
 import { stopSignal } from "./interruption.ts";
 import { generateOptions, givenTemplate, modelPath } from "./model-options.ts";
@@ -20,6 +20,7 @@ export function addRunCommand(program: Command): void {
     "learned",
     "predictor",
     "maps",
+    ...CACHE_BIAS_OPTIONS,
     ...SAMPLING_OPTIONS,
     "model",
     "json",
@@ -89,6 +90,7 @@ function configuration({ info, result }: RunFigures, settings: Settings, model: 
     memory: settings.memory ?? (settings.expertMemory === undefined ? "auto" : undefined),
     expertMemory: settings.expertMemory,
     policy: info.policy,
+    cacheBias: result.cacheBias?.bias ?? "off",
     contextSize: info.contextSize,
     microBatchTokens: info.microBatchTokens,
     threads: info.threads,

@@ -11,6 +11,7 @@ import type { LoadKind, Phase, Policy, RouterEvent } from "../cache/policy.ts";
 import { type ExpertKey, layerOf, type ModelShape } from "../cache/shape.ts";
 import type { GraphListener, RouterStop } from "../llama/graph-hook.ts";
 import type { ExpertMemory } from "../memory/expert-memory.ts";
+import type { CacheBiasStatistics, CachePriorRouter } from "../routing/cache-prior-router.ts";
 import { ExpertReadError, RouterDecisionError } from "./errors.ts";
 import { LinkEstimate } from "./link-estimate.ts";
 
@@ -25,6 +26,8 @@ export interface ExpertStreamOptions extends ExpertCacheOptions {
   readonly nextGate?: NextGateScores | undefined;
   /** Rows of the model's embedding table; only a policy that needs them is given them. @default there are none */
   readonly embeddings?: EmbeddingSource | undefined;
+  /** Chooses again with a preference for resident experts, for decoded tokens. @default the model's own choice stands */
+  readonly cacheBias?: CachePriorRouter | undefined;
   /** True when the running call should be given up. Asked at each stop, behind each product, and while reads are awaited. */
   readonly aborted: () => boolean;
   /** Time in ms, above 0 and never back; the simulator's own. @default performance.now */
@@ -138,6 +141,7 @@ export class ExpertStream implements GraphListener {
       this.cache.releaseAll();
       return true;
     }
+    if (this.#phase === "decode") this.#options.cacheBias?.route(stop, this.cache);
     this.#readDecision(stop);
     this.#event.nowMs = start;
     this.#poll(start);
@@ -200,12 +204,18 @@ export class ExpertStream implements GraphListener {
   /** The graph is done or was given up: nothing is pinned any more. */
   finished(): void {
     this.#leftAt = 0;
+    this.#options.cacheBias?.finish();
     this.cache.releaseAll();
   }
 
   /** Distinct experts that the tokens of the running layer chose, whatever else the policy has brought in with them. */
   get chosenCount(): number {
     return this.#chosenCount;
+  }
+
+  /** What was made of the cache bias; undefined without one. */
+  get cacheBias(): CacheBiasStatistics | undefined {
+    return this.#options.cacheBias?.statistics();
   }
 
   get recycledBytes(): number {

@@ -48,6 +48,8 @@ function open(id: number, request: OpenRequest): ModelInfo {
     memory: request.memory,
     policy,
     ...(learned === undefined ? {} : { learned }),
+    cacheBias: request.cacheBias,
+    router: request.router,
     reservedBytes: request.reservedBytes,
     ...(request.contextSize === undefined ? {} : { contextSize: request.contextSize }),
     ...(request.microBatchTokens === undefined ? {} : { microBatchTokens: request.microBatchTokens }),

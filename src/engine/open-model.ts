@@ -3,11 +3,14 @@
  * Everything here is asynchronous and can be aborted; the work is done by `host.ts`.
  */
 import type { ChatMessage, SamplerOptions } from "../llama/index.ts";
+import type { CacheBias } from "../routing/cache-bias.ts";
+import type { CacheBiasStatistics } from "../routing/cache-prior-router.ts";
 import { type MemoryOption, memoryBudget } from "./byte-size.ts";
 import type { GenerationLimits, StopReason } from "./generation.ts";
 import { ModelProcess } from "./model-process.ts";
 import { DEFAULT_POLICY } from "./options.ts";
 import type { GenerateResult, ModelInfo, Prompt, Reply } from "./protocol.ts";
+import type { RouterOption } from "./router-override.ts";
 import type { SessionStatistics } from "./session.ts";
 import { type ExpertCounts, expertCounts } from "./statistics.ts";
 
@@ -30,6 +33,13 @@ export interface OpenModelOptions {
   readonly predictor?: string;
   /** For the policy finemoe: a file of expert maps of this model (`warmset maps`). @default what it had learned, or none */
   readonly maps?: string;
+  /**
+   * Lossy: route decoded tokens to experts that are in memory where that is close enough, see docs/cache-bias.md.
+   * @default the model's own routing
+   */
+  readonly cacheBias?: CacheBias | undefined;
+  /** Tuned routers in the place of the model's own; its file is not touched. @default the model's own */
+  readonly router?: RouterOption | undefined;
   /** Tokens of prompt and answer together at most. @default the smaller of 4096 and the model's own */
   readonly contextSize?: number;
   /** Tokens computed at once at most. @default 512, less when the budget needs it */
@@ -79,6 +89,8 @@ export interface GenerationResult {
   readonly peakRssBytes: number | undefined;
   /** What the policy's mechanisms have done since the model was opened; undefined when it does not tell. */
   readonly policyFigures: Readonly<Record<string, number>> | undefined;
+  /** How far routing was moved since the model was opened; undefined without a cache bias, or when nothing is streamed. */
+  readonly cacheBias: CacheBiasStatistics | undefined;
 }
 
 /** Text as it is generated; `result` resolves when it is complete. */
@@ -110,6 +122,8 @@ export async function openModel(path: string, options: OpenModelOptions = {}): P
           learned: options.learned ?? "off",
           predictor: options.predictor,
           maps: options.maps,
+          cacheBias: options.cacheBias,
+          router: options.router,
           contextSize: options.contextSize,
           microBatchTokens: options.microBatchTokens,
           threads: options.threads,
@@ -254,5 +268,6 @@ function toResult({ summary, before, after }: GenerateResult): GenerationResult 
     },
     peakRssBytes: after.peakBytes,
     policyFigures: after.policyFigures,
+    cacheBias: after.cacheBias,
   };
 }

@@ -41,12 +41,15 @@ import { OwnedMemory } from "../memory/owned-memory.ts";
 import { PageCacheMemory } from "../memory/page-cache-memory.ts";
 import { ceilTo, mergeToPages, sharedEdgeBytes } from "../memory/page-plan.ts";
 import { policyByName } from "../policy/index.ts";
+import { checkCacheSize } from "../routing/cache-bias.ts";
+import { CachePriorRouter } from "../routing/cache-prior-router.ts";
 import { BudgetTooSmallError, ExpertReadError, GenerationAbortedError } from "./errors.ts";
 import { ExpertStream } from "./expert-stream.ts";
 import { unusedNote } from "./learned-file.ts";
 import { type MemoryPlan, type PlanInput, planExpertMemory, planMemory, planWarnings } from "./memory-plan.ts";
 import { DEFAULT_POLICY, type SessionOptions } from "./options.ts";
 import { processMemory } from "./process-memory.ts";
+import { overrideRouters } from "./router-override.ts";
 import { Session } from "./session.ts";
 
 /** GGML_MAX_N_THREADS. ggml does not check it, and a thousand threads at its spinning barriers stop a machine. */
@@ -96,6 +99,8 @@ class Opening {
   readonly #slices: readonly (readonly SlicePlace[])[];
   /** Undefined when experts stay in the file's order. */
   readonly #slots: SlotPlan | undefined;
+  /** Where routers that replace the model's own lie, by block. */
+  #routers: ReadonlyMap<number, number> = new Map();
 
   constructor(path: string, options: SessionOptions, cleanUp: (() => void)[]) {
     this.#path = path;
@@ -116,12 +121,14 @@ class Opening {
 
   session(dispose: () => void): Session {
     const { model, files } = this.#map();
+    this.#overrideRouters(model);
     let listener: GraphListener | undefined;
     const placement = this.#place(files);
     const hook = this.#hook(files, placement, () => listener);
     const watch = this.#options.onRouted === undefined ? undefined : this.#hook(files, undefined, () => WATCHING);
     const { context, plan, microBatchTokens, streaming } = this.#plan(model, hook, watch);
     this.#notes.push(...planWarnings(plan));
+    const cacheBias = this.#cacheBias(plan, streaming, microBatchTokens);
 
     const dense = createDenseReader(files, this.#residentRanges(streaming));
     let memory: ExpertMemory | undefined;
@@ -173,6 +180,7 @@ class Opening {
           microBatchTokens,
           nextGate: policy.needs.nextGate ? this.#nextGate(files, microBatchTokens) : undefined,
           embeddings: policy.needs.embeddings ? this.#embeddings(files) : undefined,
+          cacheBias,
           aborted,
         });
       stream = this.#beginWith(streamWith);
@@ -262,6 +270,15 @@ class Opening {
     return { model, files };
   }
 
+  /** Before the plan, which counts what this process holds. */
+  #overrideRouters(model: Model): void {
+    if (this.#options.router === undefined) return;
+    const { addresses, note, release } = overrideRouters(model, this.#path, this.#options.router);
+    this.#cleanUp.push(release);
+    this.#routers = addresses;
+    this.#notes.push(note);
+  }
+
   /** Decides where experts lie while not all are resident. Slots are address space until experts are read into them. */
   #place(files: readonly ModelFile[]): ExpertPlacement {
     const { experts } = this.#shape;
@@ -311,6 +328,7 @@ class Opening {
         opSoftMax: opNumber("SOFT_MAX"),
         opUnary: opNumber("UNARY"),
         opSqrt: opNumber("SQRT"),
+        opArgsort: opNumber("ARGSORT"),
       },
       {
         routed: (stop) => {
@@ -453,8 +471,8 @@ class Opening {
       tensor === undefined ? 0 : files[tensor.shard].base + tensor.offset;
     const gate = new NextGate({
       libraries: this.#libraries,
-      routers: routerTensors(this.#gguf, this.#layout).map(({ weights, norm }) => ({
-        weights: address(weights),
+      routers: routerTensors(this.#gguf, this.#layout).map(({ weights, norm }, layer) => ({
+        weights: this.#routers.get(this.#layout.moeLayers[layer].blockIndex) ?? address(weights),
         norm: address(norm),
       })),
       hiddenSize: this.#layout.hiddenSize,
@@ -463,6 +481,20 @@ class Opening {
     });
     this.#cleanUp.push(() => gate.dispose());
     return gate;
+  }
+
+  /** Before anything is read, because the cache may be too small for it. @throws CacheBiasError */
+  #cacheBias(plan: MemoryPlan, streaming: boolean, microBatchTokens: number): CachePriorRouter | undefined {
+    const bias = this.#options.cacheBias;
+    if (bias === undefined) return undefined;
+    if (!streaming) {
+      this.#notes.push("All experts are in memory: the cache bias has nothing to prefer, and routing is the model's own.");
+      return undefined;
+    }
+    const { experts, expertsUsed } = this.#shape;
+    const expertsPerLayer = (experts * plan.expertBudgetBytes) / plan.expertBytesTotal;
+    this.#notes.push(...checkCacheSize(bias, expertsPerLayer, expertsUsed));
+    return new CachePriorRouter({ bias, shape: this.#shape, expertsPerLayer, microBatchTokens });
   }
 
   #embeddings(files: readonly ModelFile[]): EmbeddingSource | undefined {

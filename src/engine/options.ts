@@ -2,7 +2,9 @@
 import type { Policy } from "../cache/policy.ts";
 import type { RouterStop } from "../llama/graph-hook.ts";
 import type { openFiles } from "../memory/open-files.ts";
+import type { CacheBias } from "../routing/cache-bias.ts";
 import type { LearnedFile } from "./learned-file.ts";
+import type { RouterOption } from "./router-override.ts";
 
 export const DEFAULT_POLICY = "next-use+next-gate";
 
@@ -23,6 +25,13 @@ export interface SessionOptions {
   readonly memory?: MemoryBudget;
   /** @default next-use with next-gate prefetch */
   readonly policy?: Policy;
+  /**
+   * Lossy: while experts are streamed, decoded tokens are routed to experts that are in memory where the bias says so.
+   * @default the model's own routing
+   */
+  readonly cacheBias?: CacheBias | undefined;
+  /** Tuned routers in the place of the model's own, in memory only. @default the model's own */
+  readonly router?: RouterOption | undefined;
   /** Where what the policy has learned is put when the session is disposed of, see `openPolicy`. @default nowhere */
   readonly learned?: LearnedFile;
   /** Tokens of one sequence at most. @default the smaller of 4096 and what the model was trained with */

@@ -4,9 +4,11 @@
  * Aborting is not a message, because the host does not look at messages while it computes: it is a byte of shared memory.
  */
 import type { ChatMessage, SamplerOptions } from "../llama/index.ts";
+import type { CacheBias } from "../routing/cache-bias.ts";
 import type { GenerationLimits, GenerationSummary } from "./generation.ts";
 import type { MemoryPlan } from "./memory-plan.ts";
 import type { MemoryBudget } from "./options.ts";
+import type { RouterOption } from "./router-override.ts";
 import type { SessionStatistics } from "./session.ts";
 
 /** What the host opens; plain data, so the policy goes by name. */
@@ -20,6 +22,8 @@ export interface OpenRequest {
   readonly predictor?: string | undefined;
   /** A file of expert maps, likewise. */
   readonly maps?: string | undefined;
+  readonly cacheBias?: CacheBias | undefined;
+  readonly router?: RouterOption | undefined;
   readonly contextSize?: number | undefined;
   readonly microBatchTokens?: number | undefined;
   readonly threads?: number | undefined;

@@ -9,6 +9,7 @@ import type { CacheStatistics } from "../cache/statistics.ts";
 import type { GraphHook } from "../llama/graph-hook.ts";
 import { Batch, type Context, type Model } from "../llama/index.ts";
 import { viewMemory } from "../memory/libc.ts";
+import type { CacheBiasStatistics } from "../routing/cache-prior-router.ts";
 import { ContextFullError, DecodeError, ExpertReadError, GenerationAbortedError, ModelChangedError } from "./errors.ts";
 import type { ExpertStream } from "./expert-stream.ts";
 import { type LearnedFile, writeLearned } from "./learned-file.ts";
@@ -68,6 +69,8 @@ export interface SessionStatistics {
   readonly bandwidthBytesPerMs: number;
   /** What the policy's mechanisms have done, see `Policy.figures`; undefined when it does not tell, or nothing is streamed. */
   readonly policyFigures: Readonly<Record<string, number>> | undefined;
+  /** How far routing was moved by `SessionOptions.cacheBias`; undefined without it, or when nothing is streamed. */
+  readonly cacheBias: CacheBiasStatistics | undefined;
 }
 
 export class Session implements Disposable {
@@ -178,6 +181,7 @@ export class Session implements Disposable {
       peakBytes: memory.peakBytes,
       bandwidthBytesPerMs: streaming?.stream.link.bytesPerMs ?? 0,
       policyFigures: streaming?.stream.cache.policy.figures?.(),
+      cacheBias: streaming?.stream.cacheBias,
     };
   }
 

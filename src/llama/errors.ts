@@ -89,6 +89,20 @@ export class ModelLoadError extends Error {
   }
 }
 
+/** llama.cpp refused a LoRA adapter. `log` holds its own warnings and errors, oldest first. */
+export class AdapterLoadError extends Error {
+  override readonly name = "AdapterLoadError";
+  constructor(
+    readonly path: string,
+    readonly log: readonly string[],
+  ) {
+    super(
+      `llama.cpp cannot load the adapter ${path}${log.length > 0 ? `: ${log.join(" | ")}` : ""}. ` +
+        "Use it with the model that it was made for.",
+    );
+  }
+}
+
 /** llama.cpp could not create a context, mostly for want of memory. `log` holds its own warnings and errors. */
 export class ContextCreateError extends Error {
   override readonly name = "ContextCreateError";

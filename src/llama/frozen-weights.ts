@@ -9,7 +9,6 @@ import { GgmlType } from "./structs.ts";
 import type { Tensor, TensorGraph } from "./tensor-graph.ts";
 
 export class FrozenWeights implements Disposable {
-  readonly #gguf: GgufFile;
   readonly #files: readonly number[];
   readonly #small = new Map<string, NativeFloats>();
   #scratch: NativeFloats = nativeFloats(0);
@@ -18,7 +17,6 @@ export class FrozenWeights implements Disposable {
 
   /** @throws the system's error if a file cannot be opened */
   constructor(gguf: GgufFile) {
-    this.#gguf = gguf;
     this.#files = gguf.shards.map(({ path }) => fs.openSync(path, "r"));
   }
 

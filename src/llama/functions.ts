@@ -31,6 +31,15 @@ export interface LlamaFunctions {
   llama_model_is_recurrent(model: NativePointer): boolean;
   llama_model_is_hybrid(model: NativePointer): boolean;
 
+  llama_adapter_lora_init(model: NativePointer, path: string): NativePointer | null;
+  llama_adapter_lora_free(adapter: NativePointer): void;
+  llama_set_adapters_lora(
+    context: NativePointer,
+    adapters: NativePointer[] | null,
+    count: number,
+    scales: Float32Array | null,
+  ): number;
+
   llama_init_from_model(model: NativePointer, params: StructValue): NativePointer | null;
   llama_free(context: NativePointer): void;
   llama_n_ctx(context: NativePointer): number;
@@ -178,6 +187,11 @@ export const LLAMA_PROTOTYPES: Record<keyof LlamaFunctions, string> = {
   llama_model_chat_template: "const char *llama_model_chat_template(void *model, const char *name)",
   llama_model_is_recurrent: "bool llama_model_is_recurrent(void *model)",
   llama_model_is_hybrid: "bool llama_model_is_hybrid(void *model)",
+
+  llama_adapter_lora_init: "void *llama_adapter_lora_init(void *model, const char *path_lora)",
+  llama_adapter_lora_free: "void llama_adapter_lora_free(void *adapter)",
+  llama_set_adapters_lora:
+    "int32_t llama_set_adapters_lora(void *ctx, void **adapters, size_t n_adapters, float *scales)",
 
   llama_init_from_model: "void *llama_init_from_model(void *model, llama_context_params params)",
   llama_free: "void llama_free(void *ctx)",

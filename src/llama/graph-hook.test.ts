@@ -76,6 +76,7 @@ async function watched(
       opSoftMax: operation("SOFT_MAX"),
       opUnary: operation("UNARY"),
       opSqrt: operation("SQRT"),
+      opArgsort: operation("ARGSORT"),
     },
     {
       routed: (stop) => record(stop) && (change.routed?.(stop) ?? true),

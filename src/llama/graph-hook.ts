@@ -32,6 +32,11 @@ export interface RouterStop {
    * that; sigmoid scores are normalised; routers that choose by raw logits (gpt-oss) get the softmax taken here.
    */
   readProbabilities(into: Float32Array): void;
+  /**
+   * What the router compared to choose, `[tokens][experts]`: with the model's selection bias, and -Infinity for experts of
+   * groups that were left out. False where that cannot be seen, as when a table chooses; a recorded stop has none.
+   */
+  readSelectionScores?(into: Float32Array): boolean;
   /** What the graph makes of the router's raw output before it chooses; undefined where that cannot be seen. */
   readonly scoring?: Scoring | undefined;
   /** The router's input can be seen in the graph, as floats without gaps. */
@@ -85,6 +90,7 @@ export interface GraphHookOptions {
   readonly opSoftMax: number;
   readonly opUnary: number;
   readonly opSqrt: number;
+  readonly opArgsort: number;
 }
 
 /** The router of a layer with experts never showed up, or not under the name llama.cpp gives it. */
@@ -271,6 +277,8 @@ class MutableStop implements RouterStop {
   #rowBytes = 0;
   #probs = 0;
   #probsRowBytes = 0;
+  #selection = 0;
+  #selectionRowBytes = 0;
 
   constructor(words: NativeWords, options: GraphHookOptions) {
     this.#words = words;
@@ -295,12 +303,29 @@ class MutableStop implements RouterStop {
       this.#probs = words.u64(probs + TENSOR_OFFSET.data);
       this.#probsRowBytes = words.u64(probs + TENSOR_OFFSET.nb + 8);
     }
+    this.#findSelection(topk);
     this.hasInput = false;
     this.inputAddress = 0;
     this.inputWidth = 0;
     this.routerWeights = 0;
     this.inputNormWeights = 0;
     if (logits !== 0 && words.i32(logits + TENSOR_OFFSET.op) === opMulMat) this.#readInput(logits);
+  }
+
+  /**
+   * The choice is a view of an argsort (ggml_argsort_top_k, ggml.c:5441), which never overwrites what it sorts
+   * (ggml_op_can_inplace, ggml-alloc.c:22), and nothing has run since.
+   */
+  #findSelection(topk: number): void {
+    const words = this.#words;
+    const sorted = words.u64(topk + TENSOR_OFFSET.src);
+    this.#selection = 0;
+    if (sorted === 0 || words.i32(sorted + TENSOR_OFFSET.op) !== this.#options.opArgsort) return;
+    const scores = words.u64(sorted + TENSOR_OFFSET.src);
+    if (words.i32(scores + TENSOR_OFFSET.type) !== GgmlType.F32) return;
+    if (words.u64(scores + TENSOR_OFFSET.ne) !== this.#options.experts) return;
+    this.#selection = words.u64(scores + TENSOR_OFFSET.data);
+    this.#selectionRowBytes = words.u64(scores + TENSOR_OFFSET.nb + 8);
   }
 
   #readInput(logits: number): void {
@@ -331,13 +356,25 @@ class MutableStop implements RouterStop {
     this.#words.copyFloats(this.inputAddress, this.tokens * this.inputWidth, into, 0);
   }
 
-  readProbabilities(into: Float32Array): void {
+  readSelectionScores(into: Float32Array): boolean {
+    if (this.#selection === 0) return false;
+    this.#readRows(this.#selection, this.#selectionRowBytes, into);
+    return true;
+  }
+
+  /** `[tokens][experts]` floats whose rows are `rowBytes` apart. */
+  #readRows(address: number, rowBytes: number, into: Float32Array): void {
     const { experts } = this.#options;
     // Word by word it took 2.5 ms for the eight layers of a batch of 100 ms.
-    if (this.#probsRowBytes === experts * 4) this.#words.copyFloats(this.#probs, this.tokens * experts, into, 0);
+    if (rowBytes === experts * 4) this.#words.copyFloats(address, this.tokens * experts, into, 0);
     else
       for (let token = 0; token < this.tokens; token++)
-        this.#words.copyFloats(this.#probs + token * this.#probsRowBytes, experts, into, token * experts);
+        this.#words.copyFloats(address + token * rowBytes, experts, into, token * experts);
+  }
+
+  readProbabilities(into: Float32Array): void {
+    const { experts } = this.#options;
+    this.#readRows(this.#probs, this.#probsRowBytes, into);
     if (this.scoring === "softmax") return;
     for (let first = 0; first < this.tokens * experts; first += experts) {
       let largest = Number.NEGATIVE_INFINITY;

@@ -32,6 +32,10 @@ const NAMES = [
   "deepspeed:cache=off",
   "layer-stream",
   "layer-stream:cache=off",
+  "warmset",
+  "warmset:gate=off,confidence=0.2",
+  "warmset:token=off,preference=off,learn=off",
+  "warmset:prefetch=off",
 ];
 
 /** A run in which everything that may happen to a read happens at random. */

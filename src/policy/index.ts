@@ -30,3 +30,5 @@ export { onDemand } from "./on-demand.ts";
 export { type OraclePrefetchOptions, oraclePrefetch } from "./oracle-prefetch.ts";
 export { FutureRecorder, type RecordedFuture, type RecordedStop, recordedFuture } from "./recorded-future.ts";
 export { type SlruOptions, slru } from "./slru.ts";
+export type { WarmsetOptions } from "./warmset/options.ts";
+export { warmset } from "./warmset/warmset.ts";

@@ -56,6 +56,8 @@ class MixtralOffload implements Policy {
   readonly #wanted: Int32Array;
   #wantedCount = 0;
   #asked = 0;
+  /** Decisions after which nothing was read ahead because the next layer's router could not be asked. */
+  #withoutNextGate = 0;
 
   constructor({ speculate = 2, buffers = 4 }: MixtralOffloadOptions) {
     this.#speculate = speculate;
@@ -88,7 +90,9 @@ class MixtralOffload implements Policy {
       const key = distinct[i] as number;
       if (this.#order.has(key) || this.#leaveBuffer(key)) this.#touch(key);
     }
-    if (event.nextGate !== undefined && event.tokens === 1) this.#rank(event.nextGate);
+    if (event.tokens !== 1 || layer + 1 >= this.#shape.layers || !this.needs.nextGate) return;
+    if (event.nextGate === undefined) this.#withoutNextGate++;
+    else this.#rank(event.nextGate);
   }
 
   loading(key: ExpertKey, kind: LoadKind): void {
@@ -138,6 +142,10 @@ class MixtralOffload implements Policy {
       return key;
     }
     return this.#takeOldestOfAll(candidates);
+  }
+
+  figures(): Readonly<Record<string, number>> {
+    return { layersWithoutNextGate: this.#withoutNextGate };
   }
 
   end(): void {}

@@ -80,6 +80,8 @@ class NextGate implements Policy {
   #queue!: Int32Array;
   #queued = 0;
   #next = 0;
+  /** Decisions at which the next layer's router could not be asked. */
+  #withoutNextGate = 0;
 
   constructor(base: Policy, { width = 0, minConfidence = 0.7 }: NextGateOptions) {
     this.name = `${base.name}+next-gate`;
@@ -92,12 +94,10 @@ class NextGate implements Policy {
     // Bound only when the base has them, so that the cache does not ask in vain.
     if (base.discard !== undefined) this.discard = (candidates) => base.discard?.(candidates) ?? NO_EXPERT;
     if (base.learned !== undefined) this.learned = () => base.learned?.() ?? new Uint8Array();
-    if (base.figures !== undefined) this.figures = () => base.figures?.() ?? {};
   }
 
   discard?(candidates: Residents): ExpertKey;
   learned?(): Uint8Array;
-  figures?(): Readonly<Record<string, number>>;
 
   begin(shape: ModelShape, budgetExperts: number): void {
     this.#base.begin(shape, budgetExperts);
@@ -124,7 +124,11 @@ class NextGate implements Policy {
     this.#base.routed(event);
     this.#measure(event);
     this.#forget();
-    if (event.nextGate === undefined || event.layer + 1 >= this.#shape.layers) return;
+    if (event.layer + 1 >= this.#shape.layers) return;
+    if (event.nextGate === undefined) {
+      this.#withoutNextGate++;
+      return;
+    }
     const { experts, expertsUsed } = this.#shape;
     if (event.tokens > 1 && event.tokens * expertsUsed < PROMPT_USES_PER_EXPERT * experts) return;
     this.#rank(event.nextGate, event.tokens);
@@ -153,6 +157,10 @@ class NextGate implements Policy {
 
   victim(candidates: Residents, reason: LoadKind, incoming: ExpertKey): ExpertKey {
     return this.#base.victim(candidates, reason, incoming);
+  }
+
+  figures(): Readonly<Record<string, number>> {
+    return { ...this.#base.figures?.(), layersWithoutNextGate: this.#withoutNextGate };
   }
 
   end(): void {

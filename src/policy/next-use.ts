@@ -50,6 +50,8 @@ class NextUse implements Policy {
   #use!: Float64Array;
   #preference!: Float64Array;
   #layer = 0;
+  /** Decisions of layers for which the weights of the chosen had to stand for the router's distribution. */
+  #withoutProbabilities = 0;
 
   constructor({ probabilities = true }: NextUseOptions) {
     this.needs = { ...NEEDS_NOTHING, probabilities };
@@ -74,6 +76,7 @@ class NextUse implements Policy {
 
   routed(event: RouterEvent): void {
     const { experts, expertsUsed } = this.#shape;
+    if (this.needs.probabilities && event.probabilities === undefined) this.#withoutProbabilities++;
     this.#averageBatch(event);
     // A micro-batch is as many tokens, at its mean, as if they had come one by one.
     const recent = 1 - 2 ** (-event.tokens / RECENT_USE);
@@ -121,6 +124,10 @@ class NextUse implements Policy {
     }
     if (victim !== NO_EXPERT) this.#coldest.removed(victim);
     return victim;
+  }
+
+  figures(): Readonly<Record<string, number>> {
+    return { layersWithoutProbabilities: this.#withoutProbabilities };
   }
 
   end(): void {}

@@ -90,6 +90,7 @@ class ProMoe implements Policy {
     rightExperts: 0,
     rightInTime: 0,
     chosenExperts: 0,
+    layersWithoutInputs: 0,
   };
 
   constructor(options: ProMoeOptions) {
@@ -162,6 +163,7 @@ class ProMoe implements Policy {
       const key = distinct[i] as number;
       if (this.#order.has(key)) this.#touch(key);
     }
+    if (hidden === undefined) this.#sums.layersWithoutInputs++;
     if (hidden === undefined || tokens > this.#mostTokens) return;
     for (let ahead = 0; ahead < this.#window; ahead++) {
       const head = this.#heads[layer * this.#window + ahead] as number;

@@ -110,3 +110,10 @@ test("what a trace does not tell is noted", async () => {
   expect(notes).toEqual([expect.stringMatching(/^next-use: the trace has no router probabilities/)]);
   expect((await simulate(source, { ...options, policies: ["lru", "belady"] })).notes).toEqual([]);
 });
+
+test("a policy that copes without the next router's scores runs on a trace that does not give them", async () => {
+  const { rows } = await simulate(source, { ...options, policies: ["warmset", "warmset:gate=off"] });
+  const [asking, deaf] = rows.map(({ policy: _, policyFigures, ...rest }) => ({ rest, policyFigures }));
+  expect(asking.rest).toEqual(deaf.rest);
+  expect(asking.policyFigures?.layersWithoutNextGate).toBeGreaterThan(0);
+});

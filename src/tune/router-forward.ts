@@ -90,8 +90,8 @@ export function selectExperts(
   { selectionBias, groups }: Pick<RouterRule, "selectionBias" | "groups">,
   chosen: Int32Array,
 ): void {
-  if (selectionBias === undefined && groups === undefined) return largest(scores, chosen);
-  const selection = selectionBias === undefined ? scores.slice() : scores.map((score, e) => score + selectionBias[e]);
+  const selection = scores.slice();
+  for (let e = 0; e < selection.length && selectionBias !== undefined; e++) selection[e] += selectionBias[e];
   if (groups !== undefined) {
     const members = selection.length / groups.count;
     const judges = new Int32Array(Math.min(GROUP_JUDGES, members));

@@ -16,6 +16,7 @@ afterAll(() => rmSync(folder, { recursive: true }));
 const RUN: IdentityRun = {
   budget: "quarter",
   policy: "lru",
+  addition: "",
   file: "single",
   storage: "owned, direct",
   recyclePages: true,

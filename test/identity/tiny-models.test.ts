@@ -9,10 +9,12 @@ import { PAGE_BYTES } from "../../src/memory/libc.ts";
 import { inWholePages, makeTinyModel, TINY_MODELS, type TinyModelSpec } from "../tiny-models/index.ts";
 import { firstDifference } from "./conversation.ts";
 import { type ModelUnderTest, runEngine, StockTranscripts } from "./engine.ts";
-import { type IdentityRun, runName, runsOfModel } from "./run-plan.ts";
+import { type IdentityRun, runName, runsOfModels } from "./run-plan.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "identity-"));
 afterAll(() => rmSync(folder, { recursive: true }));
+
+const RUNS = runsOfModels(TINY_MODELS.length);
 
 // Tokens as far apart as the vocabulary allows, never the special ones at its start.
 const WORDS = Int32Array.from({ length: 96 }, (_, i) => 3 + ((i * 37) % 290));
@@ -56,7 +58,7 @@ describe.each([...TINY_MODELS.entries()].map(([index, spec]) => ({ index, spec, 
       model = await prepare(spec);
     }, 60_000);
 
-    test.each(runsOfModel(index).map((run) => ({ run, name: runName(run) })))("with $name", ({ run }) => {
+    test.each(RUNS[index].map((run) => ({ run, name: runName(run) })))("with $name", ({ run }) => {
       expectIdentity(model, stock, run);
     });
   },
@@ -75,7 +77,7 @@ describe.each([...TINY_MODELS.entries()].map(([index, spec]) => ({ index, spec, 
       expect(planSlots(slices, expertsPerLayer, PAGE_BYTES)).toBeDefined();
     }, 60_000);
 
-    const runs = runsOfModel(index)
+    const runs = RUNS[index]
       .filter(({ budget }) => budget === "half" || budget === "smallest")
       .map((run): IdentityRun => (run.storage === "page-cache" ? { ...run, storage: "owned, direct" } : run));
     test.each(runs.map((run) => ({ run, name: runName(run) })))("with $name", ({ run }) => {

@@ -140,6 +140,8 @@ export class FineMoe implements Policy {
 
   routed(event: RouterEvent): void {
     const { layer, distinct, distinctCount } = event;
+    // Searches that ended before this router decided have forecast its layer, even if nobody asked for reads since.
+    this.#takeForecasts(event.nowMs);
     this.#now = layer;
     this.#eviction.routed(event);
     this.#countForecastUses(event);

@@ -19,8 +19,6 @@ export interface WarmsetOptions {
   readonly prior: boolean;
   /** Read ahead what is needed with at least this probability. @default 0.6 */
   readonly confidence: number;
-  /** Layers ahead for which a token's memory alone may read. @default 4 */
-  readonly reach: number;
   /**
    * Horizon of values over the time that an expert stays in memory. 0.35 to 1 are alike; longer ones value what will be
    * evicted before it is needed. @default 0.5
@@ -36,7 +34,6 @@ export const WARMSET_DEFAULTS: WarmsetOptions = {
   prefetch: true,
   prior: true,
   confidence: 0.6,
-  reach: 4,
   horizon: 0.5,
 };
 
@@ -50,7 +47,6 @@ export function warmsetOptions(switches: PolicySwitches): WarmsetOptions {
     prefetch: switches.flag("prefetch") ?? defaults.prefetch,
     prior: switches.flag("prior") ?? defaults.prior,
     confidence: switches.number("confidence", 0.01, 1) ?? defaults.confidence,
-    reach: switches.integer("reach", 1, 1024) ?? defaults.reach,
     horizon: switches.number("horizon", 0.01, 100) ?? defaults.horizon,
   };
 }

@@ -1,8 +1,8 @@
 /**
- * Which absent experts the coming layers will need, and how surely. Two models answer: one hears the next layer's router
- * (asked with this layer's state), one only what the token used before, and so can speak of layers further ahead and
- * before the first. Both also know the experts' history, learn from absent experts alone (they are absent because they
- * are unusual), and hand out only what is probable enough.
+ * Which absent experts the next layer will need, and how surely. Two models answer: one hears the next layer's router
+ * (asked with this layer's state), one only what the token used before, so that it can speak before the first layer too.
+ * Both also know the experts' history, learn from absent experts alone (they are absent because they are unusual), and
+ * hand out only what is probable enough.
  */
 import type { LinkState, Residents, RouterEvent } from "../../cache/policy.ts";
 import { type ExpertKey, type ModelShape, NO_EXPERT } from "../../cache/shape.ts";
@@ -61,11 +61,11 @@ export class ReadAhead {
   readonly #asked: Uint8Array;
   readonly #wasHandedOut: Uint8Array;
   readonly #chosen: Uint8Array;
-  /** Per layer: the queue is made; its keys in `#queue` from `layer * experts` on, and which is next. */
-  readonly #lined: Uint8Array;
+  /** The next layer's queue is made; its keys, best first, how many there are, and which comes next. */
+  #lined = false;
   readonly #queue: Int32Array;
-  readonly #queued: Int32Array;
-  readonly #next: Int32Array;
+  #queued = 0;
+  #next = 0;
   #readBytes = 0;
   #wastedBytes = 0;
   readonly #graceBytes: number;
@@ -86,10 +86,7 @@ export class ReadAhead {
     this.#asked = new Uint8Array(total);
     this.#wasHandedOut = new Uint8Array(total);
     this.#chosen = new Uint8Array(shape.experts);
-    this.#lined = new Uint8Array(shape.layers);
-    this.#queue = new Int32Array(total);
-    this.#queued = new Int32Array(shape.layers);
-    this.#next = new Int32Array(shape.layers);
+    this.#queue = new Int32Array(shape.experts);
     this.#graceBytes = WASTE_GRACE * Math.max(...shape.expertBytes);
   }
 
@@ -99,7 +96,7 @@ export class ReadAhead {
     this.#tokenKnown = tokenKnown;
     this.#gateLayer = -1;
     this.#asked.fill(0);
-    this.#lined.fill(0);
+    this.#forget();
   }
 
   /** A layer has decided: learns how good what was said of it was. Before the history takes the decision in. */
@@ -142,34 +139,29 @@ export class ReadAhead {
     const next = event.layer + 1;
     this.#layer = event.layer;
     this.#gateLayer = -1;
+    this.#forget();
     if (next >= this.#shape.layers || event.nextGate === undefined || this.#tokens > 1) return;
     this.#measureMargins(event.nextGate);
     this.#gateLayer = next;
-    this.#lined[next] = 0;
   }
 
   loading(key: ExpertKey): void {
     this.#readBytes += this.#shape.expertBytes[Math.floor(key / this.#shape.experts)] as number;
   }
 
-  /** The most pressing absent expert that is probable enough, nearest layer first, or NO_EXPERT. */
+  /** The most probable absent expert of the next layer that is probable enough, or NO_EXPERT. */
   next({ residents, spareBytes }: LinkState): ExpertKey {
+    const { expertBytes, layers } = this.#shape;
+    const layer = this.#layer + 1;
+    if (layer >= layers || (expertBytes[layer] as number) > spareBytes) return NO_EXPERT;
     if (this.#wastedBytes > MOST_WASTE * this.#readBytes + this.#graceBytes) return NO_EXPERT;
-    const { experts, expertBytes, layers } = this.#shape;
-    const reach = this.#tokenKnown ? this.#options.reach : 1;
-    const last = Math.min(this.#layer + reach, layers - 1);
-    for (let layer = this.#layer + 1; layer <= last; layer++) {
-      if (this.#lined[layer] === 0) this.#line(layer, residents);
-      for (let at = this.#next[layer] as number; at < (this.#queued[layer] as number); at++) {
-        const key = this.#queue[layer * experts + at] as ExpertKey;
-        if (residents.has(key)) continue;
-        if ((expertBytes[layer] as number) > spareBytes) return NO_EXPERT;
-        this.#next[layer] = at + 1;
-        this.#wasHandedOut[key] = 1;
-        this.handedOut++;
-        return key;
-      }
-      this.#next[layer] = this.#queued[layer] as number;
+    if (!this.#lined) this.#line(layer, residents);
+    while (this.#next < this.#queued) {
+      const key = this.#queue[this.#next++] as ExpertKey;
+      if (residents.has(key)) continue;
+      this.#wasHandedOut[key] = 1;
+      this.handedOut++;
+      return key;
     }
     return NO_EXPERT;
   }
@@ -177,9 +169,7 @@ export class ReadAhead {
   /** Queues the layer's absent experts that are probable enough, the most probable first. */
   #line(layer: number, residents: Residents): void {
     const { experts, layers } = this.#shape;
-    this.#lined[layer] = 1;
-    this.#queued[layer] = 0;
-    this.#next[layer] = 0;
+    this.#lined = true;
     const gate = layer === this.#gateLayer;
     const prompt = this.#tokens > 1;
     // The last layer of a prompt runs one token.
@@ -189,7 +179,7 @@ export class ReadAhead {
       if (residents.has(key)) continue;
       if (prompt) {
         const uses = this.#tokens * this.#known.lasting(key);
-        if (uses >= PROMPT_USES) this.#insert(layer, key, uses / (1 + uses));
+        if (uses >= PROMPT_USES) this.#insert(key, uses / (1 + uses));
         continue;
       }
       let logOdds = 0;
@@ -206,19 +196,22 @@ export class ReadAhead {
       }
       this.#asked[key] = asked;
       const chance = probability(logOdds);
-      if (chance >= this.#options.confidence) this.#insert(layer, key, chance);
+      if (chance >= this.#options.confidence) this.#insert(key, chance);
     }
   }
 
-  #insert(layer: number, key: ExpertKey, chance: number): void {
-    const first = layer * this.#shape.experts;
+  #insert(key: ExpertKey, chance: number): void {
     this.chance[key] = chance;
-    const queued = this.#queued[layer] as number;
-    this.#queued[layer] = queued + 1;
-    let at = first + queued;
-    for (; at > first && chance > (this.chance[this.#queue[at - 1] as number] as number); at--)
+    let at = this.#queued++;
+    for (; at > 0 && chance > (this.chance[this.#queue[at - 1] as number] as number); at--)
       this.#queue[at] = this.#queue[at - 1] as number;
     this.#queue[at] = key;
+  }
+
+  #forget(): void {
+    this.#lined = false;
+    this.#queued = 0;
+    this.#next = 0;
   }
 
   #aboutToken(key: number): void {

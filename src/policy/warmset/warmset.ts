@@ -67,6 +67,9 @@ class Warmset implements Policy {
   /** Experts read in the running iteration, and on average per token; 0 before the first. */
   #reads = 0;
   #readsPerToken = 0;
+  /** Decisions without what was asked for; the weights of the chosen and the history stand for it. */
+  #withoutProbabilities = 0;
+  #withoutNextGate = 0;
 
   constructor(options: WarmsetOptions, learned: Uint8Array | undefined) {
     this.#options = options;
@@ -119,6 +122,9 @@ class Warmset implements Policy {
   }
 
   routed(event: RouterEvent): void {
+    if (this.needs.probabilities && event.probabilities === undefined) this.#withoutProbabilities++;
+    if (this.needs.nextGate && event.nextGate === undefined && event.layer + 1 < this.#shape.layers)
+      this.#withoutNextGate++;
     this.#readAhead.settle(event);
     this.#observe(event);
     this.#tokens?.observe(event);
@@ -161,7 +167,11 @@ class Warmset implements Policy {
   }
 
   figures(): Readonly<Record<string, number>> {
-    return { readAhead: this.#readAhead.handedOut, readAheadUsed: this.#readAhead.used };
+    return {
+      ...{ readAhead: this.#readAhead.handedOut, readAheadUsed: this.#readAhead.used },
+      layersWithoutProbabilities: this.#withoutProbabilities,
+      layersWithoutNextGate: this.#withoutNextGate,
+    };
   }
 
   end(): void {}

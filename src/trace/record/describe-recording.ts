@@ -1,5 +1,7 @@
 /** The description of a trace that is recorded here: what `trace.json` tells of the model and of how it was run. */
+import { basename } from "node:path";
 import { warmsetVersion } from "../../bench/machine.ts";
+import type { RouterOption } from "../../engine/router-override.ts";
 import { LLAMA_VERSION } from "../../llama/index.ts";
 import type { TraceDescription } from "../trace.ts";
 import type { GenerateSettings, RecordingJob } from "./recording-job.ts";
@@ -53,11 +55,16 @@ function notes(plan: RecordingPlan): string[] {
   return [
     "Weights are the chosen experts' shares of the router's distribution, made to sum to 1 in each layer.",
     `Routers are ${routerTypes(job.model)}.`,
+    ...(job.engine.router === undefined ? [] : [routerNote(job.engine.router)]),
     ...(job.generate === undefined ? [] : [generationNote(plan, job.generate)]),
     ...(unusedTokens > 0
       ? [`${unusedTokens} tokens at the ends of the texts make no whole sample and are left out.`]
       : []),
   ];
+}
+
+function routerNote({ path, scale = 1 }: RouterOption): string {
+  return `The routers are not the model's own but those of ${basename(path)} at scale ${scale}.`;
 }
 
 function runNote({ engine }: RecordingJob, { resident, microBatchTokens, expertBudgetBytes }: RecordingRun): string {

@@ -10,6 +10,7 @@ import { type MemoryOption, memoryBudget } from "../../engine/byte-size.ts";
 import { HOST_NODE_FLAGS, ModelProcessError } from "../../engine/model-process.ts";
 import { DEFAULT_POLICY } from "../../engine/options.ts";
 import { ModelError } from "../../engine/protocol.ts";
+import type { RouterOption } from "../../engine/router-override.ts";
 import type { Prompt } from "../../workload/prompt.ts";
 import { TraceError } from "../trace-error.ts";
 import { traceJsonPath } from "../trace-json.ts";
@@ -56,6 +57,8 @@ export interface RecordTraceOptions {
   readonly expertMemory?: MemoryOption;
   /** What stays in memory when not all does, see `policyNames()`. @default "next-use+next-gate" */
   readonly policy?: string;
+  /** Tuned routers in the place of the model's own. @default the model's own */
+  readonly router?: RouterOption | undefined;
   /** Tokens computed at once at most. @default 512, less when the budget needs it */
   readonly microBatchTokens?: number;
   /** Threads that compute. @default as many as the process may use */
@@ -151,6 +154,7 @@ function recordingJob(options: RecordTraceOptions): RecordingJob {
     engine: {
       memory: memoryBudget(model, options),
       policy: options.policy ?? DEFAULT_POLICY,
+      router: options.router,
       microBatchTokens,
       threads,
       backend,

@@ -1,5 +1,6 @@
 /** What a recording is asked to do and what it says of itself: plain data, because it goes to a process of its own. */
 import type { MemoryBudget } from "../../engine/options.ts";
+import type { RouterOption } from "../../engine/router-override.ts";
 import type { Prompt } from "../../workload/prompt.ts";
 import type { TextFile } from "./text-samples.ts";
 
@@ -51,6 +52,7 @@ export interface GenerateSettings {
 export interface EngineSettings {
   readonly memory: MemoryBudget;
   readonly policy: string;
+  readonly router?: RouterOption | undefined;
   readonly microBatchTokens: number | undefined;
   readonly threads: number | undefined;
   readonly backend: "owned" | "page-cache" | undefined;

@@ -67,9 +67,14 @@ export function planRecording(job: RecordingJob): RecordingPlan {
       samples,
       tokens: lengths.reduce((sum, length) => sum + length, 0),
       unusedTokens,
-      hash: createHash("sha256").update(JSON.stringify(settings)).digest("hex"),
+      hash: createHash("sha256").update(JSON.stringify(withRouter(job, settings))).digest("hex"),
     };
   });
+}
+
+/** Other routers are another model. */
+function withRouter({ engine: { router } }: RecordingJob, settings: object): object {
+  return router === undefined ? settings : { ...settings, router: [router.path, router.scale ?? 1] };
 }
 
 function textSamples(job: RecordingJob, vocabulary: Vocabulary): PlannedSamples {

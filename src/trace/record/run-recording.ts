@@ -98,6 +98,7 @@ function openForRecording(
   return openSession(model, {
     memory: engine.memory,
     policy: policyByName(engine.policy),
+    router: engine.router,
     contextSize: plan.length,
     maxSequences: sequences(plan),
     microBatchTokens: shape.rows,

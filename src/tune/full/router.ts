@@ -1,78 +1,73 @@
 /**
- * A softmax router in float32 as llama.cpp computes it, and the gradient of its mixture weights: from logits to chosen
- * experts and their weights, and back. The products with gate matrices are elsewhere; ids never carry a gradient.
+ * A softmax router as llama.cpp computes it, and the gradient of its mixture weights: from logits to chosen experts and
+ * their weights, and back. The products with gate matrices are elsewhere; choices never carry a gradient.
  */
+import { chooseExperts, type RouterRule } from "../router-forward.ts";
 
-export interface RouterShape {
-  readonly experts: number;
-  readonly expertsUsed: number;
-  readonly normalisedWeights: boolean;
-  readonly weightScale: number;
-}
+/** What of a `RouterRule` a softmax router without groups, bias or scale has. */
+export type RouterShape = Pick<RouterRule, "experts" | "used" | "normalizeWeights">;
 
 /** Of `tokens` rows; all arrays row by row. */
 export interface Routing {
   readonly tokens: number;
   /** `[tokens][experts]`, rows sum to 1. */
   readonly probabilities: Float32Array;
-  /** `[tokens][expertsUsed]`, best first. */
+  /** `[tokens][used]`, best first. */
   readonly ids: Int32Array;
-  /** `[tokens][expertsUsed]` */
+  /** `[tokens][used]` */
   readonly weights: Float32Array;
 }
 
 /** What llama.cpp clamps the sum of chosen weights to, the smallest normal float16 (src/llama-graph.cpp). */
 const SMALLEST_SUM = 6.103515625e-5;
+const PLAIN_SOFTMAX = { scoring: "softmax", selectionBias: undefined, groups: undefined, weightScale: 1 } as const;
 
 /**
  * @param logits `[tokens][experts]`
- * @param ids choices to keep instead of taking the best @default the best `expertsUsed` of each row
+ * @param ids choices to keep instead of taking the best @default the best `used` of each row
  */
 export function route(logits: Float32Array, tokens: number, shape: RouterShape, ids?: Int32Array): Routing {
-  const { experts, expertsUsed, normalisedWeights, weightScale } = shape;
+  const { experts, used, normalizeWeights } = shape;
   const probabilities = softmaxRows(logits, tokens, experts);
-  const chosen = ids ?? bestOfRows(logits, tokens, experts, expertsUsed);
-  const weights = new Float32Array(tokens * expertsUsed);
+  const chosen = ids ?? chooseExperts(logits, tokens, { ...shape, ...PLAIN_SOFTMAX });
+  const weights = new Float32Array(tokens * used);
   for (let t = 0; t < tokens; t++) {
     let sum = 0;
-    for (let k = 0; k < expertsUsed; k++) {
-      const weight = probabilities[t * experts + chosen[t * expertsUsed + k]];
-      weights[t * expertsUsed + k] = weight;
+    for (let k = 0; k < used; k++) {
+      const weight = probabilities[t * experts + chosen[t * used + k]];
+      weights[t * used + k] = weight;
       sum += weight;
     }
-    const factor = normalisedWeights ? weightScale / Math.max(sum, SMALLEST_SUM) : weightScale;
-    for (let k = 0; k < expertsUsed; k++) weights[t * expertsUsed + k] *= factor;
+    if (!normalizeWeights) continue;
+    for (let k = 0; k < used; k++) weights[t * used + k] /= Math.max(sum, SMALLEST_SUM);
   }
   return { tokens, probabilities, ids: chosen, weights };
 }
 
 /**
  * Adds the gradient of the logits to `dz`.
- * @param dw gradient of the mixture weights, `[tokens][expertsUsed]`
+ * @param dw gradient of the mixture weights, `[tokens][used]`
  * @param dz `[tokens][experts]`
  */
 export function addRouterGradient(routing: Routing, dw: Float32Array, shape: RouterShape, dz: Float32Array): void {
-  const { experts, expertsUsed, normalisedWeights, weightScale } = shape;
+  const { experts, used, normalizeWeights } = shape;
   const { tokens, probabilities, ids, weights } = routing;
   for (let t = 0; t < tokens; t++) {
     const row = t * experts;
-    const slots = t * expertsUsed;
-    if (normalisedWeights) {
-      // w~ = w / scale sums to 1 over the chosen ones, and depends on their logits alone.
-      let mean = 0;
-      for (let k = 0; k < expertsUsed; k++) mean += weights[slots + k] * dw[slots + k];
-      for (let k = 0; k < expertsUsed; k++)
-        dz[row + ids[slots + k]] += weights[slots + k] * dw[slots + k] - (weights[slots + k] / weightScale) * mean;
+    const slots = t * used;
+    let mean = 0;
+    for (let k = 0; k < used; k++) mean += weights[slots + k] * dw[slots + k];
+    if (normalizeWeights) {
+      // Weights depend on the chosen experts' logits alone, as a softmax over them.
+      for (let k = 0; k < used; k++) dz[row + ids[slots + k]] += weights[slots + k] * (dw[slots + k] - mean);
     } else {
-      let mean = 0;
-      for (let k = 0; k < expertsUsed; k++) mean += weights[slots + k] * dw[slots + k];
       for (let e = 0; e < experts; e++) dz[row + e] -= probabilities[row + e] * mean;
-      for (let k = 0; k < expertsUsed; k++) dz[row + ids[slots + k]] += weights[slots + k] * dw[slots + k];
+      for (let k = 0; k < used; k++) dz[row + ids[slots + k]] += weights[slots + k] * dw[slots + k];
     }
   }
 }
 
-export function softmaxRows(logits: Float32Array, rows: number, columns: number): Float32Array {
+function softmaxRows(logits: Float32Array, rows: number, columns: number): Float32Array {
   const result = new Float32Array(rows * columns);
   for (let r = 0; r < rows; r++) {
     const at = r * columns;
@@ -87,23 +82,4 @@ export function softmaxRows(logits: Float32Array, rows: number, columns: number)
     for (let c = 0; c < columns; c++) result[at + c] /= sum;
   }
   return result;
-}
-
-/** The `count` largest of each row, largest first; of equals the one with the lower index. */
-function bestOfRows(values: Float32Array, rows: number, columns: number, count: number): Int32Array {
-  const best = new Int32Array(rows * count);
-  for (let r = 0; r < rows; r++) {
-    const at = r * columns;
-    const slots = r * count;
-    let filled = 0;
-    for (let c = 0; c < columns; c++) {
-      const value = values[at + c];
-      if (filled === count && !(value > values[at + best[slots + count - 1]])) continue;
-      let place = filled < count ? filled++ : count - 1;
-      for (; place > 0 && value > values[at + best[slots + place - 1]]; place--)
-        best[slots + place] = best[slots + place - 1];
-      best[slots + place] = c;
-    }
-  }
-  return best;
 }

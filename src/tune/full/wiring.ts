@@ -5,6 +5,7 @@
  */
 import { type GgufFile, type GgufTensor, readMoeLayout, UnsupportedModelError } from "../../gguf/index.ts";
 import type { Rope } from "../../llama/tensor-graph.ts";
+import type { RouterShape } from "./router.ts";
 
 /** Three matrices of a SwiGLU network; of routed experts all of a layer in one tensor. */
 export interface SwigluTensors {
@@ -51,8 +52,7 @@ export interface Wiring {
   readonly heads: number;
   readonly keyHeads: number;
   readonly headSize: number;
-  readonly experts: number;
-  readonly expertsUsed: number;
+  readonly router: RouterShape;
   /** Norms of queries and keys: of each head, or over all heads at once. */
   readonly queryKeyNorms: "none" | "per head" | "all heads";
   readonly rope: Rope;
@@ -60,10 +60,6 @@ export interface Wiring {
   readonly ropeFactors: GgufTensor | undefined;
   readonly attentionScale: number;
   readonly epsilon: number;
-  /** Whether the weights of the chosen experts are divided by their sum. */
-  readonly normalisedWeights: boolean;
-  /** What the weights are multiplied with in the end. */
-  readonly weightScale: number;
   readonly embedding: GgufTensor;
   readonly outputNorm: GgufTensor;
   /** `[hidden, vocabulary]` */
@@ -75,8 +71,6 @@ interface Family {
   readonly ropeMode: Rope["mode"];
   readonly normalisedWeights: boolean;
   readonly sharedExpert: boolean;
-  /** Whether `attention.scale` replaces 1 / sqrt(head size). */
-  readonly ownAttentionScale: boolean;
 }
 
 /** From src/models/<name>.cpp of llama.cpp v0.5.0, rotary modes from `llama_model_rope_type`. */
@@ -86,28 +80,24 @@ const FAMILIES: Readonly<Record<string, Family>> = {
     ropeMode: 2,
     normalisedWeights: true,
     sharedExpert: false,
-    ownAttentionScale: false,
   },
   olmoe: {
     queryKeyNorms: "all heads",
     ropeMode: 2,
     normalisedWeights: false,
     sharedExpert: false,
-    ownAttentionScale: false,
   },
   qwen2moe: {
     queryKeyNorms: "none",
     ropeMode: 2,
     normalisedWeights: false,
     sharedExpert: true,
-    ownAttentionScale: false,
   },
   llama: {
     queryKeyNorms: "none",
     ropeMode: 0,
     normalisedWeights: true,
     sharedExpert: false,
-    ownAttentionScale: true,
   },
 };
 
@@ -197,8 +187,11 @@ export function readWiring(gguf: GgufFile): Wiring {
     heads: heads[0],
     keyHeads: keyHeads[0],
     headSize,
-    experts: layout.expertsPerLayer,
-    expertsUsed: layout.expertsUsed,
+    router: {
+      experts: layout.expertsPerLayer,
+      used: layout.expertsUsed,
+      normalizeWeights: family.normalisedWeights,
+    },
     queryKeyNorms: family.queryKeyNorms,
     rope: {
       dimensions: headSize,
@@ -207,10 +200,9 @@ export function readWiring(gguf: GgufFile): Wiring {
       scale: ropeScale(gguf, architecture, refuse),
     },
     ropeFactors,
-    attentionScale: (family.ownAttentionScale && number("attention.scale")) || 1 / Math.sqrt(headSize),
+    // These architectures do not read `attention.scale`, nor `expert_weights_scale` (`load_arch_hparams` of each).
+    attentionScale: 1 / Math.sqrt(headSize),
     epsilon: metadata.number(`${architecture}.attention.layer_norm_rms_epsilon`),
-    normalisedWeights: family.normalisedWeights,
-    weightScale: number("expert_weights_scale") || 1,
     embedding,
     outputNorm,
     head,

@@ -1,0 +1,47 @@
+import fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { afterAll, expect, test } from "vitest";
+import { memoryTrace } from "../trace/memory-trace.ts";
+import { NO_ID } from "../trace/trace.ts";
+import { CapturedInputs, captureTrace, readLayerInputs } from "./captured-inputs.ts";
+import { SLOW_WIDTH, slowTrace } from "./slow-inputs.test-data.ts";
+
+const folder = fs.mkdtempSync(path.join(os.tmpdir(), "captured-inputs-"));
+afterAll(() => fs.rmSync(folder, { recursive: true }));
+
+test("gives back the inputs of each layer, by document, and leaves nothing in the directory", async () => {
+  const trace = slowTrace({ documents: 7, tokens: 10 });
+  const told: number[] = [];
+  using inputs = await captureTrace(trace, { directory: folder, onProgress: (tokens) => told.push(tokens) });
+  expect(fs.readdirSync(folder)).toEqual([]);
+  expect([inputs.tokens, inputs.documents.length, told.at(-1)]).toEqual([70, 7, 70]);
+  const samples = [];
+  for (const { index } of trace.parts)
+    for await (const sample of trace.samples(index, { hidden: true })) samples.push(sample);
+  for (const layer of [0, 1]) {
+    const own = readLayerInputs(inputs.files, layer, [6, 2]);
+    expect([...own.documents]).toEqual([...new Array(10).fill(6), ...new Array(10).fill(2)]);
+    for (const [row, sample] of [...new Array(10).fill(samples[6]), ...new Array(10).fill(samples[2])].entries()) {
+      const at = ((row % 10) * 2 + layer) * SLOW_WIDTH;
+      expect(own.hidden.subarray(row * SLOW_WIDTH, (row + 1) * SLOW_WIDTH)).toEqual(
+        sample.hidden.subarray(at, at + SLOW_WIDTH),
+      );
+      expect(own.phases[row]).toBe(sample.phases[row % 10]);
+    }
+  }
+});
+
+test("refuses what does not fit, tokens that a router never saw, and stops when told", async () => {
+  using inputs = new CapturedInputs({ layers: 2, width: 3, directory: folder });
+  expect(() => inputs.append(new Uint8Array(4), "text", new Float32Array(23))).toThrow(RangeError);
+  const trace = slowTrace({ documents: 1, tokens: 4 });
+  const samples = [];
+  for await (const sample of trace.samples(0, { hidden: true })) samples.push(sample);
+  const [sample] = samples;
+  sample.experts.fill(NO_ID, 3, 6);
+  await expect(captureTrace(memoryTrace(trace.description, [sample]))).rejects.toMatchObject({
+    ...{ name: "TuneError", kind: "too-little-data" },
+  });
+  await expect(captureTrace(slowTrace(), { signal: AbortSignal.abort(new Error("enough")) })).rejects.toThrow("enough");
+});

@@ -1,0 +1,139 @@
+import fs from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { makeTinyModel, tinyModel } from "../../../test/tiny-models/index.ts";
+import { openGguf, readMoeLayout, UnsupportedModelError } from "../../gguf/index.ts";
+import { readBaseGates } from "../router-delta.ts";
+import { makeFloatModel, SMALL_FLOAT_MODELS, someTokens } from "./float-models.test-data.ts";
+import { evaluateFull, type StepReport, type TrainFullOptions, trainFull } from "./train-full.ts";
+
+const folder = fs.mkdtempSync(join(tmpdir(), "train-full-"));
+afterAll(() => fs.rmSync(folder, { recursive: true }));
+let model = "";
+beforeAll(async () => {
+  model = await makeFloatModel(folder, SMALL_FLOAT_MODELS[0]);
+});
+
+const DOCUMENTS = Array.from({ length: 6 }, (_, i) => ({ tokens: someTokens(40 + i, i), promptTokens: i }));
+const run = (options: Partial<TrainFullOptions> = {}) =>
+  trainFull({
+    model,
+    documents: DOCUMENTS,
+    steps: 4,
+    stepTokens: 96,
+    sequenceTokens: 24,
+    threads: 2,
+    optimizer: { learningRate: 1e-2, warmupSteps: 1 },
+    ...options,
+  });
+const baseGates = () => {
+  const gguf = openGguf(model);
+  return readBaseGates(gguf, readMoeLayout(gguf));
+};
+
+describe("trainFull", () => {
+  test("changes nothing at a learning rate of 0", async () => {
+    const { delta } = await run({ optimizer: { learningRate: 0 }, terms: {} });
+    expect(delta.layers.map(({ gate, block, baseSha256 }) => ({ weights: gate, block, sha256: baseSha256 }))).toEqual(
+      baseGates().map(({ weights, block, sha256 }) => ({ weights, block, sha256 })),
+    );
+  });
+
+  test("gives the same gates again, and others with another seed", async () => {
+    const [first, second, other] = [await run(), await run(), await run({ seed: 2 })];
+    expect(second.delta).toEqual(first.delta);
+    expect(other.delta).not.toEqual(first.delta);
+  });
+
+  test("goes on from a checkpoint as if it had never stopped", async () => {
+    const options = { terms: {}, trustBudget: 0.01, task: "half" as const };
+    const whole = await run(options);
+    const checkpoint = { path: join(folder, "resumed.safetensors"), everySteps: 2 };
+    await run({ ...options, checkpoint, steps: 2 });
+    const steps: number[] = [];
+    let from = -1;
+    const resumed = await run({
+      ...options,
+      checkpoint,
+      onEstimate: ({ fromStep }) => {
+        from = fromStep;
+      },
+      onStep: ({ step }) => steps.push(step),
+    });
+    expect({ from, steps }).toEqual({ from: 2, steps: [3, 4] });
+    expect(resumed.delta).toEqual(whole.delta);
+  });
+
+  test("refuses a checkpoint of another run", async () => {
+    const checkpoint = { path: join(folder, "other.safetensors"), everySteps: 2 };
+    await run({ checkpoint, steps: 2 });
+    await expect(run({ checkpoint, seed: 5 })).rejects.toMatchObject({ kind: "bad-checkpoint" });
+  });
+
+  test("lowers the cross-entropy of its texts", async () => {
+    const reports: StepReport[] = [];
+    const { delta } = await run({ steps: 24, onStep: (report) => reports.push(report) });
+    const before = await evaluateFull({ model, documents: DOCUMENTS, sequenceTokens: 24 });
+    const after = await evaluateFull({
+      model,
+      documents: DOCUMENTS,
+      sequenceTokens: 24,
+      gates: delta.layers.map(({ gate }) => gate),
+    });
+    expect(after.crossEntropy).toBeLessThan(before.crossEntropy - 0.1);
+    expect(after.divergence).toBeGreaterThan(0);
+    expect(reports.map(({ step }) => step)).toEqual(Array.from({ length: 24 }, (_, i) => i + 1));
+  });
+
+  test("raises the reuse of experts with the routers' own losses alone, and distillation holds it back", async () => {
+    const terms = { weights: { trust: 0, reuse: 1, smooth: 0.5, lag: 0, windowEntropy: 0 } };
+    const gatesAfter = async (task: TrainFullOptions["task"]) =>
+      (await run({ steps: 20, terms, task, warmupLocality: 1 })).delta.layers.map(({ gate }) => gate);
+    const judged = async (gates?: Float32Array[]) =>
+      evaluateFull({ model, documents: DOCUMENTS, sequenceTokens: 24, ...(gates ? { gates } : {}) });
+    const before = await judged();
+    const alone = await judged(await gatesAfter("none"));
+    const held = await judged(await gatesAfter("kd"));
+    expect(alone.eor).toBeGreaterThan(before.eor * 1.3);
+    expect(held.divergence).toBeLessThan(alone.divergence);
+  });
+
+  test("stops when losses are no numbers, and leaves the last sound checkpoint", async () => {
+    const checkpoint = { path: join(folder, "diverged.safetensors"), everySteps: 1 };
+    await run({ checkpoint, steps: 1 });
+    const sound = fs.readFileSync(checkpoint.path);
+    // The settings count as the same run's only if they are; so the gates in the checkpoint are made unsound by hand.
+    const broken = Buffer.from(sound);
+    const dataStart = 8 + Number(broken.readBigUInt64LE());
+    for (let i = 0; i < 4 * 200; i += 4) broken.writeFloatLE(Number.POSITIVE_INFINITY, dataStart + i);
+    fs.writeFileSync(checkpoint.path, broken);
+    const reports: StepReport[] = [];
+    await expect(run({ checkpoint, steps: 9, onStep: (report) => reports.push(report) })).rejects.toMatchObject({
+      kind: "diverged",
+      message: expect.stringContaining(checkpoint.path),
+    });
+    expect(reports.map(({ skipped }) => skipped)).toEqual([true, true, true]);
+    expect(fs.readFileSync(checkpoint.path).equals(broken)).toBe(true);
+  });
+
+  test("can be called off", async () => {
+    const abort = new AbortController();
+    const running = run({ steps: 1000, signal: abort.signal, onStep: () => abort.abort(new Error("enough")) });
+    await expect(running).rejects.toThrow("enough");
+  });
+
+  test.each(["gpt-oss", "deepseek2", "glm4moe", "qwen3moe-scaled", "phimoe"])("refuses %s by name", async (name) => {
+    const spec = tinyModel(name);
+    const path = await makeTinyModel(folder, spec);
+    const refused = await run({ model: path }).catch((error: unknown) => error);
+    expect(refused).toBeInstanceOf(UnsupportedModelError);
+    expect(refused).toMatchObject({ architecture: spec.architecture });
+  });
+
+  test("refuses texts that are too short", async () => {
+    await expect(run({ documents: [{ tokens: someTokens(5, 1) }] })).rejects.toMatchObject({
+      kind: "too-little-data",
+    });
+  });
+});

@@ -1,0 +1,233 @@
+/**
+ * Tunes one layer's gate on captured inputs: trust in the frozen gate against locality, by AdamW on the gate alone. There is
+ * no loss of the task here; the budget of the trust term is all that guards quality.
+ */
+import { Randomness } from "../../predict/randomness.ts";
+import type { LayerInputs } from "../captured-inputs.ts";
+import type { Gate } from "../closed-form/slow-gate.ts";
+import { TuneError } from "../errors.ts";
+import { interpolatedLogits, meanTrustKl } from "../gate-metrics.ts";
+import { GateProduct, GateTrainer } from "../gate-product.ts";
+import {
+  adaptTrustWeight,
+  localityGradient,
+  promptWeights,
+  type ResidencyTarget,
+  type RoutingLosses,
+  type RoutingWeights,
+  START_WEIGHTS,
+} from "../objective/index.ts";
+import { chooseExperts, type RouterRule } from "../router-forward.ts";
+
+/** Plain data: it goes to worker threads. */
+export interface LocalPlan {
+  /** delta: mean KL of a layer's distribution from the frozen gate's, nats per token. @default 0.02 */
+  readonly trustBudget?: number;
+  /** Locality weights, and the trust weight to start with. @default START_WEIGHTS */
+  readonly weights?: RoutingWeights;
+  /** False keeps the trust weight where it starts. @default true */
+  readonly adaptTrust?: boolean;
+  /** @default 400 */
+  readonly steps?: number;
+  /** Tokens of a step at least, in whole documents; longer documents are cut. @default 2048 */
+  readonly batchTokens?: number;
+  /** Of AdamW, as a share of the root mean square of the gate's weights. @default 0.01 */
+  readonly relativeRate?: number;
+  /** Steps in which the rate and then the locality weights rise to their values. @default 50 */
+  readonly warmupSteps?: number;
+  /** @default previous token's experts */
+  readonly residencyTarget?: ResidencyTarget;
+  /** Tokens of a window-entropy block. @default 32 */
+  readonly window?: number;
+  /** Weight of prompt tokens in the locality terms. @default 0.3 */
+  readonly promptWeight?: number;
+  /** @default 1 */
+  readonly seed?: number;
+}
+
+export interface TunedLayer {
+  readonly gate: Gate;
+  readonly steps: number;
+  /** Steps that were not made because the gradient was not finite. */
+  readonly skippedSteps: number;
+  /** lambdaKl at the end. */
+  readonly trustWeight: number;
+  /** Means over the last steps. */
+  readonly losses: RoutingLosses;
+}
+
+/** Norm that gradients are clipped to, as in the paper. */
+const CLIP = 1;
+/**
+ * Steps over which the divergence is averaged before the weight follows it, and by which factor. More often and finer than
+ * in full training: runs are shorter, and a tenfold weight must be within their reach.
+ */
+const ADAPT_STEPS = 5;
+const ADAPT_FACTOR = 1.2;
+/** More than so many bad steps in a row are no accident. */
+const MOST_SKIPPED = 20;
+
+/**
+ * @param base the frozen gate, on whose logits the trust term rests
+ * @param start where to begin: the base, a slow gate, or the gate of the sweep before
+ * @param onTokens called after each step with its tokens
+ * @throws TuneError `too-little-data`, `diverged`
+ */
+export function tuneLayer(
+  inputs: LayerInputs,
+  base: Gate,
+  start: Gate,
+  rule: RouterRule,
+  plan: LocalPlan = {},
+  onTokens: (tokens: number) => void = () => {},
+): TunedLayer {
+  const { trustBudget = 0.02, weights = START_WEIGHTS, adaptTrust = true, steps = 400, batchTokens = 2048 } = plan;
+  const { relativeRate = 0.01, warmupSteps = 50, residencyTarget, window = 32, promptWeight = 0.3, seed = 1 } = plan;
+  const { experts, used, scoring } = rule;
+  const pieces = documentPieces(inputs, batchTokens);
+  if (pieces.length === 0)
+    throw new TuneError(
+      "too-little-data",
+      "No document has two tokens: there is no reuse to tune for. Capture longer ones.",
+    );
+  const shape = { width: inputs.width, experts, batchTokens: 2 * batchTokens };
+  const reference = new GateProduct(shape);
+  reference.setGate(base.weights);
+  const zBase = reference.logits(inputs.hidden, inputs.tokens, base.bias);
+  const trainer = new GateTrainer(shape, start.weights, start.bias);
+  const rate = relativeRate * rootMeanSquare(base.weights);
+  const random = new Randomness(seed, inputs.tokens);
+  const order = Int32Array.from(pieces.keys());
+  let next = order.length;
+  let trustWeight = weights.trust;
+  let skipped = 0;
+  let skippedInARow = 0;
+  let recent: RoutingLosses[] = [];
+  let losses = meanLosses([]);
+  for (let step = 0; step < steps; step++) {
+    const batch: { readonly from: number; readonly to: number }[] = [];
+    let tokens = 0;
+    while (tokens < batchTokens && batch.length < order.length) {
+      if (next === order.length) {
+        random.shuffle(order);
+        next = 0;
+      }
+      const piece = pieces[order[next++]];
+      batch.push(piece);
+      tokens += piece.to - piece.from;
+    }
+    const rows = gather(inputs, zBase, batch, tokens, experts);
+    const z = trainer.logits(rows.hidden, tokens);
+    const { losses: own, dz } = localityGradient(
+      z,
+      rows.zBase,
+      chooseExperts(z, tokens, rule),
+      { tokens, experts, used },
+      rows.documents,
+      {
+        weights: { ...weights, trust: trustWeight },
+        localityScale: Math.min(1, (step + 1) / warmupSteps),
+        ...(residencyTarget && { residencyTarget }),
+        ...{ window, scoring, tokenWeights: promptWeights(rows.phases, promptWeight) },
+      },
+    );
+    // The rate falls to 0 along a half cosine, so that the end is not wherever the last batch pulled.
+    const falling = 0.5 * (1 + Math.cos((Math.PI * step) / steps));
+    const moved = trainer.step(rows.hidden, dz, tokens, rate * falling * Math.min(1, (step + 1) / warmupSteps), CLIP);
+    skippedInARow = moved ? 0 : skippedInARow + 1;
+    if (!moved) skipped++;
+    if (skippedInARow > MOST_SKIPPED)
+      throw new TuneError("diverged", "The losses are no longer numbers. Take a lower rate or weights.");
+    if (moved) recent.push(own);
+    if (recent.length === ADAPT_STEPS || (step === steps - 1 && recent.length > 0)) {
+      losses = meanLosses(recent);
+      recent = [];
+      if (adaptTrust && step >= warmupSteps)
+        trustWeight = adaptTrustWeight(trustWeight, losses.trust, trustBudget, ADAPT_FACTOR);
+    }
+    onTokens(tokens);
+  }
+  const tuned = { weights: trainer.gate, bias: trainer.bias };
+  const gate = adaptTrust ? keepBudget(base, tuned, zBase, trainer, inputs, rule, trustBudget) : tuned;
+  return { gate, steps, skippedSteps: skipped, trustWeight, losses };
+}
+
+/** Goes back towards the frozen gate as far as the budget asks: logits, and so the divergence, follow the gate in proportion. */
+function keepBudget(
+  base: Gate,
+  tuned: Gate,
+  zBase: Float32Array,
+  trainer: GateTrainer,
+  { hidden, tokens }: LayerInputs,
+  rule: RouterRule,
+  trustBudget: number,
+): Gate {
+  const z = trainer.logits(hidden, tokens);
+  let share = 1;
+  for (let round = 0; round < SHRINK_ROUNDS; round++) {
+    const kl = meanTrustKl(interpolatedLogits(zBase, z, share), zBase, tokens, rule);
+    if (kl <= SHRINK_TOLERANCE * trustBudget) break;
+    // Near the frozen gate the divergence grows with the square.
+    share *= Math.sqrt(trustBudget / kl);
+  }
+  const between = (from: Float32Array, to: Float32Array) => from.map((value, i) => value + share * (to[i] - value));
+  if (share === 1) return tuned;
+  return {
+    weights: between(base.weights, tuned.weights),
+    bias: base.bias && tuned.bias && between(base.bias, tuned.bias),
+  };
+}
+
+const SHRINK_ROUNDS = 4;
+const SHRINK_TOLERANCE = 1.02;
+
+/** Rows of whole documents, or of pieces of long ones; documents of one token have no neighbours. */
+function documentPieces({ tokens, documents }: LayerInputs, most: number): { from: number; to: number }[] {
+  const pieces: { from: number; to: number }[] = [];
+  for (let from = 0, t = 1; t <= tokens; t++) {
+    if (t < tokens && documents[t] === documents[t - 1] && t - from < most) continue;
+    if (t - from > 1) pieces.push({ from, to: t });
+    from = t;
+  }
+  return pieces;
+}
+
+function gather(
+  { hidden, width, phases }: LayerInputs,
+  zBase: Float32Array,
+  batch: readonly { readonly from: number; readonly to: number }[],
+  tokens: number,
+  experts: number,
+) {
+  const rows = {
+    hidden: new Float32Array(tokens * width),
+    zBase: new Float32Array(tokens * experts),
+    documents: new Int32Array(tokens),
+    phases: new Uint8Array(tokens),
+  };
+  let row = 0;
+  for (const [document, { from, to }] of batch.entries()) {
+    rows.hidden.set(hidden.subarray(from * width, to * width), row * width);
+    rows.zBase.set(zBase.subarray(from * experts, to * experts), row * experts);
+    rows.phases.set(phases.subarray(from, to), row);
+    rows.documents.fill(document, row, row + to - from);
+    row += to - from;
+  }
+  return rows;
+}
+
+function meanLosses(losses: readonly RoutingLosses[]): RoutingLosses {
+  const mean = (term: keyof RoutingLosses) =>
+    losses.reduce((sum, own) => sum + own[term], 0) / Math.max(1, losses.length);
+  return {
+    trust: mean("trust"),
+    reuse: mean("reuse"),
+    smooth: mean("smooth"),
+    lag: mean("lag"),
+    windowEntropy: mean("windowEntropy"),
+  };
+}
+
+function rootMeanSquare(values: Float32Array): number {
+  return Math.sqrt(values.reduce((sum, value) => sum + value * value, 0) / values.length);
+}
