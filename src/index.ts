@@ -14,3 +14,5 @@ export { ModelError, type ModelInfo } from "./engine/protocol.ts";
 export type { SessionStatistics } from "./engine/session.ts";
 export type { ExpertCounts } from "./engine/statistics.ts";
 export type { ChatMessage } from "./llama/index.ts";
+export { type CacheBias, parseCacheBias, type SelectionRule } from "./routing/cache-bias.ts";
+export type { CacheBiasStatistics } from "./routing/cache-prior-router.ts";

@@ -65,10 +65,16 @@ test("a scale is part of the gates that are written", async () => {
   await convert(original, at("half.safetensors"), { scale: 0.5 });
   await convert(original, at("half.gguf"), { scale: 0.5 });
   await convert(original, at("none.safetensors"), { scale: 0 });
-  const between = tuned.delta.layers.map(({ gate }, i) => gate.map((value, j) => (value + base.gates[i].weights[j]) / 2));
+  const between = tuned.delta.layers.map(({ gate }, i) =>
+    gate.map((value, j) => (value + base.gates[i].weights[j]) / 2),
+  );
   expectSameGates(at("half.safetensors"), between, 1e-7);
   expectSameGates(at("half.gguf"), between, 1e-7);
-  expectSameGates(at("none.safetensors"), base.gates.map(({ weights }) => weights), 0);
+  expectSameGates(
+    at("none.safetensors"),
+    base.gates.map(({ weights }) => weights),
+    0,
+  );
   expect(readRouterFile(at("half.gguf"), base).report).toEqual({ scale: 0.5, measuredAtScale1: tuned.report });
 });
 
@@ -91,7 +97,11 @@ test("a model whose routers were tuned is routers too", async () => {
   await exportRouter({ input: original, output: at("tuned-model.gguf"), form: "in-place", model: "" });
   const { method } = await convert(at("tuned-model.gguf"), at("difference.gguf"));
   expect(method).toBe("difference to tuned-model.gguf");
-  expectSameGates(at("difference.gguf"), tuned.delta.layers.map(({ gate }) => gate), 1e-7);
+  expectSameGates(
+    at("difference.gguf"),
+    tuned.delta.layers.map(({ gate }) => gate),
+    1e-7,
+  );
   await expect(convert(DEMO_MODEL, at("nothing.gguf"))).rejects.toMatchObject({ kind: "unsupported" });
 });
 

@@ -13,16 +13,14 @@ function product(b: Float32Array, a: Float32Array, experts: number, rank: number
 
 const norm = (values: Iterable<number>) => Math.sqrt([...values].reduce((sum, value) => sum + value * value, 0));
 
-const matrices = fc
-  .tuple(fc.integer({ min: 1, max: 9 }), fc.integer({ min: 1, max: 9 }))
-  .chain(([rows, columns]) =>
-    fc.record({
-      rows: fc.constant(rows),
-      values: fc
-        .array(fc.float({ min: -4, max: 4, noNaN: true }), { minLength: rows * columns, maxLength: rows * columns })
-        .map((values) => Float32Array.from(values)),
-    }),
-  );
+const matrices = fc.tuple(fc.integer({ min: 1, max: 9 }), fc.integer({ min: 1, max: 9 })).chain(([rows, columns]) =>
+  fc.record({
+    rows: fc.constant(rows),
+    values: fc
+      .array(fc.float({ min: -4, max: 4, noNaN: true }), { minLength: rows * columns, maxLength: rows * columns })
+      .map((values) => Float32Array.from(values)),
+  }),
+);
 
 test("without a rank the product is the change, bit for bit", () => {
   fc.assert(
@@ -83,6 +81,6 @@ test("eigenvectors are orthonormal and give the matrix back", () => {
         back += values[k] * vectors[k * size + i] * vectors[k * size + j];
       }
       expect(Math.abs(dot - (i === j ? 1 : 0))).toBeLessThan(1e-12);
-      expect(Math.abs(back - matrix[i * size + j])).toBeLessThan(1e-12);
+      expect(Math.abs(back - matrix[i * size + j])).toBeLessThan(1e-8);
     }
 });

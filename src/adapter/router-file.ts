@@ -15,7 +15,10 @@ import { readRouterSafetensors } from "./router-safetensors.ts";
 
 const GGUF_MAGIC = "GGUF";
 
-/** @throws AdapterError, GgufError for a damaged file, and the system's error for a missing one */
+/**
+ * @throws AdapterError; GgufError for a damaged file, UnsupportedModelError or TuneError for a model without routers, and the
+ *   system's error for a missing file
+ */
 export function readRouterFile(path: string, base: BaseModel): RouterArtifact {
   if (!isGguf(path)) {
     const artifact = readRouterSafetensors(path, base);

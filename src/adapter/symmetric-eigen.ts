@@ -1,6 +1,6 @@
 /**
  * Eigenvalues and eigenvectors of a small dense symmetric matrix, by Jacobi's rotations: slower than the ways through a
- * tridiagonal matrix, but short, and exact to the last bits also for small eigenvalues beside large ones.
+ * tridiagonal matrix (0.1 s for 128 rows, 8 s for 512), but short, and good for small eigenvalues beside large ones too.
  */
 
 export interface SymmetricEigen {
@@ -12,8 +12,8 @@ export interface SymmetricEigen {
 
 /** Each sweep squares the error once it is small; ten suffice for 512 rows, the rest is for odd matrices. */
 const MAX_SWEEPS = 60;
-/** Rotations that cannot change the diagonal in float64. */
-const NEGLIGIBLE = 1e-17;
+/** Rotations that change eigenvalues by less than their last bit: the square of this, relative to them. */
+const NEGLIGIBLE = 1e-9;
 
 /** @param matrix `[size][size]`, symmetric; it is overwritten */
 export function symmetricEigen(matrix: Float64Array, size: number): SymmetricEigen {

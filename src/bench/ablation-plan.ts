@@ -15,7 +15,7 @@ export interface Ablation {
 
 export const DEFAULT_ENGINE: Ablation = { name: `default (${DEFAULT_POLICY})` };
 
-const POLICIES = ["next-use+next-gate", "next-use", "lru", "on-demand"];
+const POLICIES = ["warmset", "next-use+next-gate", "next-use", "lru", "on-demand"];
 
 /** The default engine first. */
 export const ABLATIONS: readonly Ablation[] = [

@@ -19,11 +19,11 @@ const HELP = `Usage: npm run bench:cache-bias -- [options]
 
   --model FILE     model (default: the demo model)
   --biases LIST    as --cache-bias and --cache-bias-rule take them
-                   (default: off,0.05,0.1,0.2,0.4,auto,max-rank:6,max-rank:8,cumulative-mass:0.6)
+                   (default: off,0.05,0.1,0.2,0.4,0.8,auto,max-rank:6,max-rank:8,cumulative-mass:0.6)
   --shares LIST    expert memory, shares of all experts (default: 0.125,0.25,0.5)
   --keep N         best experts that are used in any case (default: 1)
   --policy NAME    what stays in memory (default: next-use+next-gate)
-  --tokens N       forced tokens of all texts together (default: 1040)
+  --tokens N       forced tokens of all texts together (default: 2080)
   --threads N      threads that compute (default: 1; there is no stopwatch in these figures)
   --result FILE    where the figures are kept (default: bench/results/cache-bias.json)
   --json           print the figures as JSON
@@ -45,11 +45,11 @@ await runBenchProgram(async (signal) => {
   const { values } = parseArgs({
     options: {
       model: { type: "string", default: DEMO_MODEL },
-      biases: { type: "string", default: "off,0.05,0.1,0.2,0.4,auto,max-rank:6,max-rank:8,cumulative-mass:0.6" },
+      biases: { type: "string", default: "off,0.05,0.1,0.2,0.4,0.8,auto,max-rank:6,max-rank:8,cumulative-mass:0.6" },
       shares: { type: "string", default: "0.125,0.25,0.5" },
       keep: { type: "string", default: "1" },
       policy: { type: "string", default: "next-use+next-gate" },
-      tokens: { type: "string", default: "1040" },
+      tokens: { type: "string", default: "2080" },
       threads: { type: "string", default: "1" },
       result: { type: "string", default: resultFile("cache-bias") },
       json: { type: "boolean", default: false },
@@ -78,6 +78,14 @@ await runBenchProgram(async (signal) => {
   const base = await recordBase(model, texts, common, { signal, onProgress: told("the model's own logits") });
   using logits = base.logits;
   const rows: Row[] = [];
+  const result = () => ({
+    kind: "cache-bias",
+    date: new Date().toISOString(),
+    machine: describeMachine(),
+    ...{ policy, keep, expertsUsed: layout.expertsUsed, domains: texts.map(({ domain }) => domain) },
+    complete: rows.length === shares.length * biases.length,
+    rows,
+  });
   for (const share of shares)
     for (const bias of biases) {
       const memory = { kind: "experts", bytes: Math.floor(share * layout.expertBytesTotal) } as const;
@@ -91,22 +99,12 @@ await runBenchProgram(async (signal) => {
       const drift = await measureDrift(model, texts, logits, session, { signal, onProgress: told(name) });
       const expertsPerLayer = share * layout.expertsPerLayer;
       rows.push({
-        bias,
-        share,
-        expertsPerLayer,
-        perplexityChange: drift.perplexity / drift.basePerplexity - 1,
+        ...{ bias, share, expertsPerLayer, perplexityChange: drift.perplexity / drift.basePerplexity - 1 },
         ...drift,
       });
+      keepResult(values.result, result());
     }
-  const result = {
-    kind: "cache-bias",
-    date: new Date().toISOString(),
-    machine: describeMachine(),
-    ...{ policy, keep, expertsUsed: layout.expertsUsed, domains: texts.map(({ domain }) => domain) },
-    rows,
-  };
-  keepResult(values.result, result);
-  process.stdout.write(values.json ? `${JSON.stringify(result)}\n` : `${table(rows)}\n`);
+  process.stdout.write(values.json ? `${JSON.stringify(result())}\n` : `${table(rows)}\n`);
 });
 
 function shareOf(text: string): number {
@@ -142,21 +140,23 @@ function table(rows: readonly Row[]): string {
       "route KL",
       "p99",
     ],
-    rows.map(({ bias, share, expertsPerLayer, run, meanKl, p99Kl, top1Agreement, perplexityChange }) => [
-      bias,
-      percent(share),
-      expertsPerLayer.toFixed(1),
-      percent(run.hitRate),
-      run.missesPerToken.toFixed(2),
-      (run.bytesPerToken / 1e6).toFixed(2),
-      meanKl.toFixed(4),
-      p99Kl.toFixed(3),
-      percent(top1Agreement),
-      `${perplexityChange < 0 ? "" : "+"}${(100 * perplexityChange).toFixed(2)}`,
-      percent(run.cacheBias?.swapRate ?? 0),
-      percent(run.cacheBias?.agreement ?? 1),
-      (run.cacheBias?.routeKlMean ?? 0).toFixed(4),
-      (run.cacheBias?.routeKlP99 ?? 0).toFixed(4),
-    ]),
+    rows.map(
+      ({ bias, share, expertsPerLayer, run, meanKl, p99Kl, top1Agreement, perplexityChange, lossChangeError }) => [
+        bias,
+        percent(share),
+        expertsPerLayer.toFixed(1),
+        percent(run.hitRate),
+        run.missesPerToken.toFixed(2),
+        (run.bytesPerToken / 1e6).toFixed(2),
+        meanKl.toFixed(4),
+        p99Kl.toFixed(3),
+        percent(top1Agreement),
+        `${perplexityChange < 0 ? "" : "+"}${(100 * perplexityChange).toFixed(2)} ±${(100 * lossChangeError).toFixed(2)}`,
+        percent(run.cacheBias?.swapRate ?? 0),
+        percent(run.cacheBias?.agreement ?? 1),
+        (run.cacheBias?.routeKlMean ?? 0).toFixed(4),
+        (run.cacheBias?.routeKlP99 ?? 0).toFixed(4),
+      ],
+    ),
   );
 }

@@ -2,6 +2,7 @@
  * `npm run bench:policies`: what the bookkeeping of every policy costs, at the shapes of three models. Time of a stop and of a
  * token on the model's thread, its share of a token of 100 ms, and what a stop leaves on the heap.
  */
+import { existsSync, readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { HOST_NODE_FLAGS } from "../engine/model-process.ts";
 import { policyNames } from "../policy/by-name.ts";
@@ -20,7 +21,8 @@ const HELP = `Usage: npm run bench:policies -- [options]
   --warmup N        stops before (default: 5000)
   --share P         of all experts in the cache, percent (default: 25)
   --pause US        between two stops, microseconds (default: 100)
-  --out FILE        where the result is kept (default: bench/results/policy-cost.json)
+  --out FILE        where the result is kept; rows in it of other policies and shapes stay, if they were measured alike
+                    (default: bench/results/policy-cost.json)
   --json            print the result as JSON
 `;
 const TOKEN_US = 100_000;
@@ -50,26 +52,47 @@ await runBenchProgram(async (signal) => {
     process.stdout.write(HELP);
     return;
   }
-  const conditions = {
+  const conditions: Conditions = {
     stops: wholeNumber("--stops", values.stops, 1),
     warmupStops: wholeNumber("--warmup", values.warmup),
     share: wholeNumber("--share", values.share, 1) / 100,
     pauseMs: wholeNumber("--pause", values.pause) / 1000,
   };
-  const rows: Row[] = [];
+  let rows = olderRows(values.out, conditions);
   for (const name of values.shapes.split(",")) {
     const shape = COST_SHAPES.find((known) => known.name === name);
     if (shape === undefined) throw new RangeError(`no shape ${name}; there are ${COST_SHAPES.map((s) => s.name)}`);
     for (const policy of splitPolicyNames(values.policies)) {
       progress(`${policy} at ${name}`);
       const cost = await costOf({ policy, shape, ...conditions }, signal);
-      rows.push({ ...cost, tokenShare: cost.tokenUs.mean / TOKEN_US });
+      rows = withRow(rows, { ...cost, tokenShare: cost.tokenUs.mean / TOKEN_US });
+      keepResult(values.out, resultOf(conditions, rows));
     }
   }
-  const result = { kind: "policy-cost", date: new Date().toISOString(), machine: describeMachine(), conditions, rows };
-  keepResult(values.out, result);
+  const result = resultOf(conditions, rows);
   process.stdout.write(values.json ? `${JSON.stringify(result)}\n` : `${table(rows)}\n`);
 });
+
+type Conditions = Omit<CostJob, "policy" | "shape">;
+
+function resultOf(conditions: Conditions, rows: readonly Row[]) {
+  return { kind: "policy-cost", date: new Date().toISOString(), machine: describeMachine(), conditions, rows };
+}
+
+/** What an earlier run has kept, so that it can be measured in parts. @throws RangeError for other conditions */
+function olderRows(file: string, conditions: Conditions): readonly Row[] {
+  if (!existsSync(file)) return [];
+  const older = JSON.parse(readFileSync(file, "utf8")) as ReturnType<typeof resultOf>;
+  if (JSON.stringify(older.conditions) !== JSON.stringify(conditions))
+    throw new RangeError(`${file} was measured in another way; name another file with --out, or remove it.`);
+  return older.rows;
+}
+
+/** In the place of the one measured before, else at the end. */
+function withRow(rows: readonly Row[], row: Row): readonly Row[] {
+  const at = rows.findIndex(({ policy, shape }) => policy === row.policy && shape === row.shape);
+  return at < 0 ? [...rows, row] : rows.with(at, row);
+}
 
 function everyPolicy(): readonly string[] {
   const named = policyNames().map((name) => (name.startsWith("+") ? `lru${name}` : name));

@@ -9,7 +9,8 @@ import { type ExpertKey, expertKey } from "../cache/shape.ts";
 import { totalCounters } from "../cache/statistics.ts";
 import { policyByName } from "../policy/by-name.ts";
 import { type GeneratedRouting, generateRouting, RAISED_BY, readingPredictor } from "./policy-cost-routing.ts";
-import { quantile } from "./quantile.ts";
+import { median, quantile } from "./quantile.ts";
+import { threadCpuClock } from "./thread-cpu-time.ts";
 
 export interface CostShape {
   readonly name: string;
@@ -38,7 +39,7 @@ export interface CostJob {
   readonly pauseMs: number;
 }
 
-/** Times in us. */
+/** CPU time of the thread in us, without that of asking for it: other work on the machine does not count. */
 export interface Spread {
   readonly mean: number;
   readonly p50: number;
@@ -66,8 +67,9 @@ const SPARE_EXPERTS = 2;
 const EXPERT_BYTES = 3 << 20;
 /** Tokens come this often, by the clock that policies see. */
 const TOKEN_MS = 100;
-/** A collection in between takes away what was allocated before: of so many parts at most a few have one. */
+/** A collection takes away what was put there, a compilation adds code of its own: of so many parts a few have one. */
 const HEAP_PARTS = 10;
+const CLOCK_READINGS = 5000;
 
 export function measurePolicyCost(job: CostJob): PolicyCost {
   const { policy, shape, stops, warmupStops, pauseMs } = job;
@@ -80,17 +82,19 @@ export function measurePolicyCost(job: CostJob): PolicyCost {
   for (let token = 0; token < warmup; token++) drive.token(token);
   const before = totalCounters(drive.cache.statistics());
 
+  const clock = threadCpuClock();
+  const clockMs = costOf(clock);
   const stopUs = new Float64Array(counted * layers);
   const tokenUs = new Float64Array(counted);
   for (let token = 0; token < counted; token++) {
-    let at = performance.now();
+    let at = clock();
     drive.begin(warmup + token);
-    let sum = performance.now() - at;
+    let sum = clock() - at - clockMs;
     for (let layer = 0; layer < layers; layer++) {
       drive.prepare(warmup + token, layer);
-      at = performance.now();
+      at = clock();
       drive.stop();
-      const ms = performance.now() - at;
+      const ms = Math.max(0, clock() - at - clockMs);
       stopUs[token * layers + layer] = 1000 * ms;
       sum += ms;
       if (pauseMs > 0) Atomics.wait(SLEEP, 0, 0, pauseMs);
@@ -100,27 +104,33 @@ export function measurePolicyCost(job: CostJob): PolicyCost {
   const after = totalCounters(drive.cache.statistics());
   const [hits, misses, ahead] = (["hits", "misses", "prefetchesIssued"] as const).map((n) => after[n] - before[n]);
 
-  const bytes = allocatedBy(drive, warmup + counted, counted);
+  const bytesPerStop = allocatedByToken(drive, warmup + counted, counted) / layers;
   drive.cache.close();
   return {
     ...{ policy, shape: shape.name, stops: stopUs.length },
     ...{ stopUs: spread(stopUs), tokenUs: spread(tokenUs) },
-    bytesPerStop: bytes / (counted * layers),
+    bytesPerStop,
     ...{ hitRate: hits / (hits + misses), readsAhead: ahead / counted },
   };
 }
 
-/** Bytes that so many tokens put on the heap; without collections in between it is exact. */
-function allocatedBy(drive: CacheDrive, first: number, tokens: number): number {
-  let sum = 0;
-  for (let part = 0; part < HEAP_PARTS; part++) {
-    const from = first + Math.floor((part * tokens) / HEAP_PARTS);
-    const to = first + Math.floor(((part + 1) * tokens) / HEAP_PARTS);
-    const before = process.memoryUsage().heapUsed;
-    for (let token = from; token < to; token++) drive.token(token);
-    sum += Math.max(0, process.memoryUsage().heapUsed - before);
-  }
-  return sum;
+/** What an interval of no work takes by the clock, ms. */
+function costOf(clock: () => number): number {
+  return median(Array.from({ length: CLOCK_READINGS }, () => -(clock() - clock())));
+}
+
+/** Bytes that a token puts on the heap: exact where nothing is collected or compiled meanwhile, so the median of parts is. */
+function allocatedByToken(drive: CacheDrive, first: number, tokens: number): number {
+  const parts = Math.min(HEAP_PARTS, tokens);
+  return median(
+    Array.from({ length: parts }, (_, part) => {
+      const from = first + Math.floor((part * tokens) / parts);
+      const to = first + Math.floor(((part + 1) * tokens) / parts);
+      const before = process.memoryUsage().heapUsed;
+      for (let token = from; token < to; token++) drive.token(token);
+      return Math.max(0, process.memoryUsage().heapUsed - before) / (to - from);
+    }),
+  );
 }
 
 /** A cache over a policy, and the events of a generated text. Allocates nothing itself. */

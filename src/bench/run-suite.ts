@@ -62,7 +62,9 @@ export async function runSuite(options: RunSuiteOptions): Promise<BenchResult> {
   if (readAhead.problem !== undefined) suite.notes.add(readAhead.problem);
   const { router } = options;
   if (router !== undefined)
-    suite.notes.add(`warmset ran with the routers of ${router.path} at scale ${router.scale ?? 1}, llama.cpp with the model's.`);
+    suite.notes.add(
+      `warmset ran with the routers of ${router.path} at scale ${router.scale ?? 1}, llama.cpp with the model's.`,
+    );
   for (const [index, cell] of options.cells.entries()) {
     signal?.throwIfAborted();
     await suite.run(cell, windows[index]);

@@ -8,7 +8,14 @@ import type { Command } from "commander";
 import type { GenerateOptions, GenerationResult, MoeModel } from "../engine/open-model.ts";
 import { processMemory } from "../engine/process-memory.ts";
 import { ModelError } from "../engine/protocol.ts";
-import { addOptions, CACHE_BIAS_OPTIONS, MODEL_OPTIONS, SAMPLING_OPTIONS, type Settings, settingsOf } from "./config.ts";
+import {
+  addOptions,
+  CACHE_BIAS_OPTIONS,
+  MODEL_OPTIONS,
+  SAMPLING_OPTIONS,
+  type Settings,
+  settingsOf,
+} from "./config.ts";
 import { Conversation } from "./conversation.ts";
 import { EXIT, InterruptedError, OutputClosedError } from "./failure.ts";
 import { listenForSignals } from "./interruption.ts";

@@ -37,7 +37,7 @@ describe("run --json", () => {
       expertMemory: "50%",
       threads: 1,
       contextSize: 512,
-      policy: "next-use+next-gate",
+      policy: "warmset",
       template: "model",
       sampling: { temperature: 0.7, seed: 4, topK: 40, maxTokens: 24 },
       versions: { warmset: expect.stringMatching(/^\d+\.\d+\.\d+/), llamaCpp: expect.stringMatching(/^0\.5\.0/) },

@@ -3,7 +3,14 @@ import { text } from "node:stream/consumers";
 import type { Command } from "commander";
 import { warmsetVersion } from "../bench/machine.ts";
 import { processMemory } from "../engine/process-memory.ts";
-import { addOptions, CACHE_BIAS_OPTIONS, MODEL_OPTIONS, SAMPLING_OPTIONS, type Settings, settingsOf } from "./config.ts";
+import {
+  addOptions,
+  CACHE_BIAS_OPTIONS,
+  MODEL_OPTIONS,
+  SAMPLING_OPTIONS,
+  type Settings,
+  settingsOf,
+} from "./config.ts";
 import { OutputClosedError, UsageError } from "./failure.ts";
 import { stopSignal } from "./interruption.ts";
 import { generateOptions, givenTemplate, modelPath } from "./model-options.ts";

@@ -75,5 +75,7 @@ test("wrong bases and wrong usage have their exit codes", async () => {
   expect(failures.map(({ exitCode }) => exitCode)).toEqual([
     ...[EXIT.modelUnusable, EXIT.modelUnusable, EXIT.usage, EXIT.usage, EXIT.usage, EXIT.failed],
   ]);
-  expect(failures[1].stderr).toMatch(/error: .*tuned\.safetensors: its routers are of another model: the number of experts/);
+  expect(failures[1].stderr).toMatch(
+    /error: .*tuned\.safetensors: its routers are of another model: the number of experts/,
+  );
 }, 30_000);

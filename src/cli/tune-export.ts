@@ -69,14 +69,17 @@ async function run(input: string, output: string, settings: ExportSettings): Pro
   status.clear();
   const probed = probe ? (await import("../llama/adapter-probe.ts")).probeAdapter(model, output) : undefined;
   const document = { input, output, model, scale: settings.scale ?? 1, ...summary, probe: probed };
-  process.stdout.write(settings.json ? `${JSON.stringify(document, nullForUndefined)}\n` : `${text(output, summary)}\n`);
+  process.stdout.write(
+    settings.json ? `${JSON.stringify(document, nullForUndefined)}\n` : `${text(output, summary)}\n`,
+  );
   if (probed !== undefined && !settings.json) process.stdout.write(`${probeText(probed)}\n`);
 }
 
 /** @throws UsageError for options that say nothing of this form */
 function exportForm(output: string, { inPlace, reverse, rank, model, probe }: ExportSettings): ExportForm {
   if (inPlace) {
-    if (rank !== undefined) throw new UsageError("--rank is for adapters; a patched model has the routers as they are.");
+    if (rank !== undefined)
+      throw new UsageError("--rank is for adapters; a patched model has the routers as they are.");
     if (probe) throw new UsageError("--probe is for adapters; a patched model needs none.");
     if (model !== undefined && model !== output)
       throw new UsageError(`With --in-place the model is OUT: ${output}. Leave --model away.`);
@@ -84,7 +87,8 @@ function exportForm(output: string, { inPlace, reverse, rank, model, probe }: Ex
   }
   if (reverse !== undefined) throw new UsageError("--reverse is for --in-place.");
   if (output.endsWith(".gguf")) return "lora";
-  if (rank !== undefined || probe) throw new UsageError("--rank and --probe are for adapters: name OUT something.gguf.");
+  if (rank !== undefined || probe)
+    throw new UsageError("--rank and --probe are for adapters: name OUT something.gguf.");
   if (output.endsWith(".safetensors")) return "safetensors";
   throw new UsageError(`${output}: name it .gguf for an adapter or .safetensors for whole matrices.`);
 }
@@ -103,7 +107,9 @@ function text(output: string, summary: ExportSummary): string {
     ["routers", `${layers} layers of ${experts} experts (${architecture})`],
     ...(method === "" ? [] : [["method", method]]),
     ...(relativeChange === undefined ? [] : [["change", `up to ${formatShare(relativeChange)} of a router's norm`]]),
-    ...(before === "between" ? [["before", `a patch that was interrupted${form === "in-place" ? "; it is complete now" : ""}`]] : []),
+    ...(before === "between"
+      ? [["before", `a patch that was interrupted${form === "in-place" ? "; it is complete now" : ""}`]]
+      : []),
     ...(form === "in-place" ? [["reverse", summary.reversePath ?? ""]] : []),
   ];
   return `${output}\n${alignColumns(rows)}`;

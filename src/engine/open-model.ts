@@ -22,7 +22,7 @@ export interface OpenModelOptions {
   readonly memory?: MemoryOption;
   /** Budget of the experts alone, instead of `memory`: "12MiB", "50%" (of all experts), or bytes. */
   readonly expertMemory?: MemoryOption;
-  /** What stays in memory and what is read ahead, see `policyNames()`. @default "next-use+next-gate" */
+  /** What stays in memory and what is read ahead, see `policyNames()`. @default "warmset" */
   readonly policy?: string;
   /**
    * Whether what a policy learns is kept for the next run with this model: "off", "auto" (in the cache folder), or a file.

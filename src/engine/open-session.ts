@@ -488,7 +488,9 @@ class Opening {
     const bias = this.#options.cacheBias;
     if (bias === undefined) return undefined;
     if (!streaming) {
-      this.#notes.push("All experts are in memory: the cache bias has nothing to prefer, and routing is the model's own.");
+      this.#notes.push(
+        "All experts are in memory: the cache bias has nothing to prefer, and routing is the model's own.",
+      );
       return undefined;
     }
     const { experts, expertsUsed } = this.#shape;

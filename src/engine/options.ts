@@ -6,7 +6,7 @@ import type { CacheBias } from "../routing/cache-bias.ts";
 import type { LearnedFile } from "./learned-file.ts";
 import type { RouterOption } from "./router-override.ts";
 
-export const DEFAULT_POLICY = "next-use+next-gate";
+export const DEFAULT_POLICY = "warmset";
 
 /** How much memory may be used: of the whole process, for the experts alone, or no limit. */
 export type MemoryBudget =
@@ -23,7 +23,7 @@ export type RoutingTap = (stop: RouterStop) => void;
 export interface SessionOptions {
   /** @default {kind: "all"} */
   readonly memory?: MemoryBudget;
-  /** @default next-use with next-gate prefetch */
+  /** @default warmset */
   readonly policy?: Policy;
   /**
    * Lossy: while experts are streamed, decoded tokens are routed to experts that are in memory where the bias says so.

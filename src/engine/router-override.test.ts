@@ -7,7 +7,7 @@ import { exportRouter, readBaseModel, writeLoraAdapter, writeRouterSafetensors }
 import { DEMO_MODEL, fileHash, randomRouters } from "../adapter/random-routers.test-data.ts";
 import { openGguf, readMoeLayout } from "../gguf/index.ts";
 import { openSession } from "./open-session.ts";
-import type { SessionOptions } from "./options.ts";
+import type { MemoryBudget, SessionOptions } from "./options.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "router-override-"));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -40,7 +40,7 @@ describe.each([
   let path: string;
   let patched: string;
   let routers: string;
-  let half: SessionOptions["memory"];
+  let half: MemoryBudget;
 
   beforeAll(async () => {
     path = await make();

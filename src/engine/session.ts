@@ -201,14 +201,14 @@ export class Session implements Disposable {
     const { streaming, learned } = this.#parts;
     if (streaming === undefined) return;
     const { cache } = streaming.stream;
-    const bytes = learned === undefined ? undefined : cache.policy.learned?.();
-    cache.close();
-    if (learned === undefined || bytes === undefined) return;
     try {
-      writeLearned(learned, bytes);
+      const bytes = learned === undefined ? undefined : cache.policy.learned?.();
+      cache.close();
+      if (learned !== undefined && bytes !== undefined) writeLearned(learned, bytes);
     } catch (error) {
-      // A full disk must not keep the model's memory; the model was used, and what was learned can be learned again.
-      process.emitWarning(`What ${learned.policy} has learned is lost: ${String(error)}`);
+      // Neither a full disk nor a policy that has broken (its call has told) may keep the model's memory; the model was
+      // used, and what was learned can be learned again.
+      process.emitWarning(`What ${learned?.policy ?? cache.policy.name} has learned is lost: ${String(error)}`);
     }
   }
 

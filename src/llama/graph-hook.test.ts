@@ -21,6 +21,8 @@ interface Seen {
     readonly layer: number;
     readonly chosen: number[][];
     readonly probabilities: Float32Array | undefined;
+    /** What was compared, `[tokens][experts]`; undefined where that cannot be seen. */
+    readonly compared: Float32Array | undefined;
   }[];
   readonly hook: GraphHook;
   readonly decode: (from: number, to: number, output?: boolean) => void;
@@ -56,12 +58,15 @@ async function watched(
     events.push(`route ${stop.layer}`);
     const probabilities = new Float32Array(stop.tokens * layout.expertsPerLayer);
     if (stop.hasProbabilities) stop.readProbabilities(probabilities);
+    const compared = new Float32Array(stop.tokens * layout.expertsPerLayer);
+    const comparison = stop.readSelectionScores?.(compared) === true;
     choices.push({
       layer: stop.layer,
       chosen: Array.from({ length: stop.tokens }, (_, token) =>
         Array.from({ length: stop.expertsUsed }, (_, rank) => stop.expert(token, rank)),
       ),
       probabilities: stop.hasProbabilities ? probabilities : undefined,
+      compared: comparison ? compared : undefined,
     });
     return true;
   };
@@ -161,6 +166,38 @@ describe("the routers of a graph", () => {
       });
     },
   );
+});
+
+describe("the scores that routers compare", () => {
+  // Softmax, raw logits, sigmoid with groups, softmax with a bias, sigmoid with a bias, two kinds of scores, raw beside sigmoid.
+  test.each(["mixtral", "gpt-oss", "deepseek2", "ernie4_5-moe", "minimax-m2", "grovemoe", "llama4"])(
+    "of %s have the chosen at their top, best first",
+    async (name) => {
+      await watched(name, ({ decode, choices }) => {
+        decode(0, 8);
+        decode(8, 9);
+        for (const { chosen, compared } of choices) {
+          if (compared === undefined) throw new Error("no scores");
+          const experts = compared.length / chosen.length;
+          for (const [token, mine] of chosen.entries()) {
+            const row = compared.subarray(token * experts, (token + 1) * experts);
+            const best = [...row].sort((a, b) => b - a).slice(0, mine.length);
+            expect(mine.map((expert) => row[expert])).toEqual(best);
+            expect(best.at(-1)).toBeGreaterThan(Number.NEGATIVE_INFINITY);
+            expect(row.includes(Number.NEGATIVE_INFINITY)).toBe(name === "deepseek2");
+          }
+        }
+      });
+    },
+  );
+
+  test("cannot be seen where a table chooses", async () => {
+    await watched("deepseek4", ({ decode, choices }) => {
+      decode(0, 8);
+      const seen = choices.map(({ compared }) => compared !== undefined);
+      expect(seen.slice(0, 3)).toEqual([false, false, true]);
+    });
+  });
 });
 
 describe("the products of a graph", () => {

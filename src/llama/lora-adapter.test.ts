@@ -6,8 +6,8 @@ import { afterAll, expect, test } from "vitest";
 import { makeTinyModel, TINY_MODELS, tinyModel } from "../../test/tiny-models/index.ts";
 import { exportRouter, readBaseModel, writeLoraAdapter } from "../adapter/index.ts";
 import { DEMO_MODEL, largestDifference, randomRouters } from "../adapter/random-routers.test-data.ts";
-import { probeAdapter } from "./adapter-probe.ts";
 import { copyMetadata, copyTensor, openGguf, readTensor, type TensorSource, writeGguf } from "../gguf/index.ts";
+import { probeAdapter } from "./adapter-probe.ts";
 import { loadLibraries } from "./libraries.ts";
 import { loadLoraAdapter } from "./lora-adapter.ts";
 import { loadModel } from "./model.ts";
@@ -38,7 +38,9 @@ async function prepare(name: string, path: string) {
 function withAdapter(path: string, adapterPath: string, scales: readonly number[]): RouterLogits[] {
   using model = loadModel(loadLibraries(), path);
   const adapter = loadLoraAdapter(model, adapterPath);
-  return scales.map((scale) => routerLogits({ ...{ model, tokens: TOKENS, exactAttention: true }, adapters: [{ adapter, scale }] }));
+  return scales.map((scale) =>
+    routerLogits({ ...{ model, tokens: TOKENS, exactAttention: true }, adapters: [{ adapter, scale }] }),
+  );
 }
 
 function without(path: string): RouterLogits {
@@ -101,25 +103,28 @@ test("llama.cpp says why it refuses an adapter", async () => {
 /** Their routers are products outside `build_lora_mm`, where no adapter is applied. */
 const NOT_APPLIED: ReadonlySet<string> = new Set(["kimi-k3"]);
 
-test.each(TINY_MODELS.map(({ name }) => name))("%s: an adapter works as a patch does, or is said not to", async (name) => {
-  const { path, base, adapter, patched } = await prepare(name, await makeTinyModel(folder, tinyModel(name)));
-  const probe = probeAdapter(path, adapter);
-  const [one, zero] = withAdapter(path, adapter, [1, 0]);
-  const plain = without(path);
-  expect(zero.logits).toEqual(plain.logits);
-  expect(zero.routers).toEqual(plain.routers);
-  expect(probe.routers.map(({ block }) => block)).toEqual(base.gates.map(({ block }) => block));
-  if (NOT_APPLIED.has(name)) {
-    expect(probe.routers.every(({ applied, largestChange }) => !applied && largestChange === 0)).toBe(true);
-    expect(probe.changesOutput).toBe(false);
-    expect(one.logits).toEqual(plain.logits);
-    return;
-  }
-  expect(probe.routers.every(({ applied, largestChange }) => applied && largestChange > 1e-3)).toBe(true);
-  expect(probe.changesOutput).toBe(true);
-  const file = without(await patched(1));
-  const [first] = one.routers.keys();
-  const logits = (of: RouterLogits) => of.routers.get(first) as Float32Array;
-  expect(largestDifference(logits(one), logits(file))).toBeLessThan(1e-5 * Math.max(1, Math.max(...logits(file))));
-  expect(one.chosen.get(first)).toEqual(file.chosen.get(first));
-});
+test.each(TINY_MODELS.map(({ name }) => name))(
+  "%s: an adapter works as a patch does, or is said not to",
+  async (name) => {
+    const { path, base, adapter, patched } = await prepare(name, await makeTinyModel(folder, tinyModel(name)));
+    const probe = probeAdapter(path, adapter);
+    const [one, zero] = withAdapter(path, adapter, [1, 0]);
+    const plain = without(path);
+    expect(zero.logits).toEqual(plain.logits);
+    expect(zero.routers).toEqual(plain.routers);
+    expect(probe.routers.map(({ block }) => block)).toEqual(base.gates.map(({ block }) => block));
+    if (NOT_APPLIED.has(name)) {
+      expect(probe.routers.every(({ applied, largestChange }) => !applied && largestChange === 0)).toBe(true);
+      expect(probe.changesOutput).toBe(false);
+      expect(one.logits).toEqual(plain.logits);
+      return;
+    }
+    expect(probe.routers.every(({ applied, largestChange }) => applied && largestChange > 1e-3)).toBe(true);
+    expect(probe.changesOutput).toBe(true);
+    const file = without(await patched(1));
+    const [first] = one.routers.keys();
+    const logits = (of: RouterLogits) => of.routers.get(first) as Float32Array;
+    expect(largestDifference(logits(one), logits(file))).toBeLessThan(1e-5 * Math.max(1, Math.max(...logits(file))));
+    expect(one.chosen.get(first)).toEqual(file.chosen.get(first));
+  },
+);

@@ -40,7 +40,12 @@ const ADAPTER_PART = /^blk\.(\d+)\.ffn_gate_inp\.weight\.lora_a$/;
 const ROUTER = /^blk\.(\d+)\.ffn_gate_inp\.weight$/;
 
 /** @throws ContextCreateError, or Error when the batch cannot be computed */
-export function routerLogits({ model, tokens, adapters = [], exactAttention = false }: RouterLogitsOptions): RouterLogits {
+export function routerLogits({
+  model,
+  tokens,
+  adapters = [],
+  exactAttention = false,
+}: RouterLogitsOptions): RouterLogits {
   const words = new NativeWords();
   const { ggml_op_name } = model.libraries.ggmlBase;
   const routers = new Map<number, Float32Array>();

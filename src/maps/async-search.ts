@@ -89,9 +89,7 @@ export class MapSearchError extends Error {
   override readonly name = "MapSearchError";
 
   constructor(reason: string) {
-    super(
-      `The search for expert maps has failed (${reason}). Use searchMode=inline to search in the model's own thread.`,
-    );
+    super(`The search for expert maps has failed (${reason}). Use mode=inline to search in the model's own thread.`);
   }
 }
 

@@ -2,6 +2,7 @@
  * Expert activation matrices as bytes, for a later run: a header of six 32-bit numbers, then 32-bit floats. Which model
  * they are of is known to whoever keeps them; here only the shape is checked.
  */
+import { LearnedStateError } from "./learned-state-error.ts";
 
 /** "EAMC" and the version of this layout. */
 const MAGIC = 0x434d4145;
@@ -16,15 +17,6 @@ export interface SavedEamCollections {
   /** Matrices of both phases, one after the other. */
   readonly prefill: Float32Array;
   readonly decode: Float32Array;
-}
-
-/** What was learned is damaged, or of a model of another shape. */
-export class LearnedStateError extends Error {
-  override readonly name = "LearnedStateError";
-
-  constructor(problem: string) {
-    super(`what moe-infinity learned in an earlier run cannot be used: ${problem}. Delete it to start with nothing.`);
-  }
 }
 
 export function writeEamCollections({ layers, experts, uses, prefill, decode }: SavedEamCollections): Uint8Array {
@@ -55,14 +47,15 @@ export function readEamCollections(
   const buffer = bytes.slice().buffer;
   const header = new Uint32Array(buffer, 0, Math.min(HEADER_NUMBERS, Math.floor(bytes.length / 4)));
   const [magic, version, savedLayers, savedExperts, prefillCount = 0, decodeCount = 0] = header;
-  if (magic !== MAGIC || version !== VERSION) throw new LearnedStateError("it has another format");
+  if (magic !== MAGIC || version !== VERSION) throw new LearnedStateError("moe-infinity", "it has another format");
   if (savedLayers !== layers || savedExperts !== experts)
     throw new LearnedStateError(
+      "moe-infinity",
       `it is of a model with ${savedLayers} layers of ${savedExperts} experts, this one has ${layers} of ${experts}`,
     );
   const matrix = layers * experts;
   if (bytes.length !== 4 * (HEADER_NUMBERS + matrix * (1 + prefillCount + decodeCount)))
-    throw new LearnedStateError("it has the wrong length");
+    throw new LearnedStateError("moe-infinity", "it has the wrong length");
   const values = new Float32Array(buffer, 4 * HEADER_NUMBERS);
   const decodeFrom = matrix * (1 + prefillCount);
   return {

@@ -4,7 +4,7 @@
  * treats an expert whose layer is next like one whose layer has just passed.
  */
 import { type LoadKind, NEEDS_NOTHING, type Policy, type Residents, type RouterEvent } from "../cache/policy.ts";
-import { type ExpertKey, type ModelShape, NO_EXPERT } from "../cache/shape.ts";
+import { type ExpertKey, layerOf, type ModelShape, NO_EXPERT } from "../cache/shape.ts";
 import { ColdestOfLayer } from "./coldest.ts";
 
 export interface LfuOptions {
@@ -30,6 +30,8 @@ class Lfu implements Policy {
   #uses!: Float64Array;
   #lastUse!: Float64Array;
   #coldest!: ColdestOfLayer;
+  /** Per layer, experts that are resident or in flight. */
+  #held!: Int32Array;
   #stops = 0;
 
   constructor({ halfLife = Number.POSITIVE_INFINITY, perLayer = false, sinceLoaded = false }: LfuOptions) {
@@ -46,6 +48,7 @@ class Lfu implements Policy {
     this.#uses = new Float64Array(shape.layers * shape.experts);
     this.#lastUse = new Float64Array(shape.layers * shape.experts);
     this.#coldest = new ColdestOfLayer(shape, this.#uses, this.#lastUse);
+    this.#held = new Int32Array(shape.layers);
   }
 
   iteration(): void {}
@@ -67,6 +70,11 @@ class Lfu implements Policy {
   loading(key: ExpertKey, kind: LoadKind): void {
     if (this.#sinceLoaded) this.#uses[key] = kind === "demand" ? 1 : 0;
     this.#coldest.added(key);
+    this.#countHeld(key, 1);
+  }
+
+  loaded(key: ExpertKey, complete: boolean): void {
+    if (!complete) this.#countHeld(key, -1);
   }
 
   prefetch(): ExpertKey {
@@ -75,27 +83,31 @@ class Lfu implements Policy {
 
   victim(candidates: Residents): ExpertKey {
     const victim = this.#perLayer ? this.#coldestOfFullestLayer(candidates) : this.#coldest.ofAll(candidates);
-    if (victim !== NO_EXPERT) this.#coldest.removed(victim);
+    if (victim === NO_EXPERT) return NO_EXPERT;
+    this.#coldest.removed(victim);
+    this.#countHeld(victim, -1);
     return victim;
   }
 
   end(): void {}
 
   #coldestOfFullestLayer(candidates: Residents): ExpertKey {
-    const { layers, experts, expertBytes } = this.#shape;
+    const { layers, expertBytes } = this.#shape;
     let victim = NO_EXPERT;
     let most = 0;
     for (let layer = 0; layer < layers; layer++) {
+      const bytes = (this.#held[layer] as number) * (expertBytes[layer] as number);
+      if (bytes <= most) continue;
       const key = this.#coldest.of(layer, candidates);
       if (key === NO_EXPERT) continue;
-      let residents = 0;
-      for (let i = layer * experts; i < (layer + 1) * experts; i++) if (candidates.has(i as ExpertKey)) residents++;
-      const bytes = residents * (expertBytes[layer] as number);
-      if (bytes > most) {
-        most = bytes;
-        victim = key;
-      }
+      most = bytes;
+      victim = key;
     }
     return victim;
+  }
+
+  #countHeld(key: ExpertKey, change: 1 | -1): void {
+    const layer = layerOf(this.#shape, key);
+    this.#held[layer] = (this.#held[layer] as number) + change;
   }
 }

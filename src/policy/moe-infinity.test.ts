@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import type { ModelShape } from "../cache/shape.ts";
 import { drive } from "./driven-policy.test-data.ts";
-import { LearnedStateError } from "./eam-file.ts";
+import { LearnedStateError } from "./learned-state-error.ts";
 import { lfu } from "./lfu.ts";
 import { layerProximity, type MoeInfinityOptions, moeInfinity } from "./moe-infinity.ts";
 

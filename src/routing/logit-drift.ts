@@ -14,6 +14,11 @@ export interface LogitDriftStatistics {
   /** exp of the mean negative log-likelihood of the texts' own next tokens. */
   readonly perplexity: number;
   readonly basePerplexity: number;
+  /**
+   * Standard error of ln(perplexity / basePerplexity), from the differences token by token as if these were independent:
+   * a change of less than two of them is noise. 0 with fewer than two tokens.
+   */
+  readonly lossChangeError: number;
 }
 
 export class LogitDrift {
@@ -21,6 +26,7 @@ export class LogitDrift {
   #agreed = 0;
   #loss = 0;
   #baseLoss = 0;
+  #squaredChange = 0;
 
   /**
    * @param base logits of the reference `[vocabulary]`
@@ -38,12 +44,17 @@ export class LogitDrift {
     // Rounding can make the sum for equal rows a little negative.
     this.#kls.push(Math.max(0, kl));
     if (b.best === o.best) this.#agreed++;
-    this.#loss += o.logSum - other[next];
-    this.#baseLoss += b.logSum - base[next];
+    const loss = o.logSum - other[next];
+    const baseLoss = b.logSum - base[next];
+    this.#loss += loss;
+    this.#baseLoss += baseLoss;
+    this.#squaredChange += (loss - baseLoss) ** 2;
   }
 
   statistics(): LogitDriftStatistics {
     const tokens = this.#kls.length;
+    const change = (this.#loss - this.#baseLoss) / tokens;
+    const variance = tokens < 2 ? 0 : Math.max(0, this.#squaredChange - tokens * change ** 2) / (tokens - 1);
     const sorted = Float64Array.from(this.#kls).sort();
     return {
       tokens,
@@ -53,6 +64,7 @@ export class LogitDrift {
       top1Agreement: this.#agreed / tokens,
       perplexity: Math.exp(this.#loss / tokens),
       basePerplexity: Math.exp(this.#baseLoss / tokens),
+      lossChangeError: Math.sqrt(variance / tokens),
     };
   }
 }

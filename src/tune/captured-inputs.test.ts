@@ -2,9 +2,17 @@ import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { afterAll, expect, test } from "vitest";
+import { record } from "../../test/recording/recording.ts";
+import { makeTinyModel, tinyModel } from "../../test/tiny-models/index.ts";
+import { openGguf, readMoeLayout } from "../gguf/index.ts";
 import { memoryTrace } from "../trace/memory-trace.ts";
 import { NO_ID } from "../trace/trace.ts";
+import { openTrace } from "../trace/trace-reader.ts";
 import { CapturedInputs, captureTrace, readLayerInputs } from "./captured-inputs.ts";
+import { GateProduct } from "./gate-product.ts";
+import { readBaseGates } from "./router-delta.ts";
+import { chooseExperts } from "./router-forward.ts";
+import { readRouterRules, tracedScoring } from "./router-rule.ts";
 import { SLOW_WIDTH, slowTrace } from "./slow-inputs.test-data.ts";
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), "captured-inputs-"));
@@ -45,3 +53,36 @@ test("refuses what does not fit, tokens that a router never saw, and stops when 
   });
   await expect(captureTrace(slowTrace(), { signal: AbortSignal.abort(new Error("enough")) })).rejects.toThrow("enough");
 });
+
+const TEXT = path.join(import.meta.dirname, "../../models/text/prose.txt");
+
+/** A choice bias, groups and a gate bias among them. */
+test.each(["qwen3moe", "deepseek2", "gpt-oss"])(
+  "the gates of %s choose what the engine chose on its inputs",
+  async (name) => {
+    const model = await makeTinyModel(folder, tinyModel(name));
+    const directory = path.join(folder, name);
+    const texts = [{ path: TEXT }];
+    const { samples, description } = await record({ model, directory, texts, samples: 2, hidden: true });
+    using inputs = await captureTrace(await openTrace(directory), { directory: folder });
+    const gguf = openGguf(model);
+    const layout = readMoeLayout(gguf);
+    const rules = readRouterRules(gguf, layout, tracedScoring(description.model.scoring)!);
+    const { expertsUsed, moeBlocks } = description.model;
+    let same = 0;
+    let slots = 0;
+    for (const [layer, { weights, bias }] of readBaseGates(gguf, layout).entries()) {
+      const { hidden, tokens, width } = readLayerInputs(inputs.files, layer, [0, 1]);
+      const product = new GateProduct({ width, experts: layout.expertsPerLayer, batchTokens: 50 });
+      product.setGate(weights);
+      const ids = chooseExperts(product.logits(hidden, tokens, bias), tokens, rules[layer]);
+      let row = 0;
+      for (const { length, experts } of samples)
+        for (let t = 0; t < length; t++, row++)
+          for (let rank = 0; rank < expertsUsed; rank++, slots++)
+            if (experts[(t * moeBlocks.length + layer) * expertsUsed + rank] === ids[row * expertsUsed + rank]) same++;
+    }
+    expect(slots).toBeGreaterThan(500);
+    expect(same / slots).toBeGreaterThan(0.999);
+  },
+);

@@ -85,7 +85,7 @@ test("finds a collapse, and none in a base that is uneven by itself", () => {
     ...{ distinctExperts: 32, lruHits: new Float64Array(4) },
   };
   expect(collapseFindings(good, good)).toEqual([]);
-  expect(collapseFindings({ ...good, loadCv: 0.6, leastUse: 0.001, distinctExperts: 20 }, good)).toHaveLength(3);
+  expect(collapseFindings({ ...good, loadCv: 0.7, leastUse: 0.001, distinctExperts: 20 }, good)).toHaveLength(3);
   const uneven = { ...good, loadCv: 0.8, leastUse: 0, distinctExperts: 20 };
   expect(collapseFindings(uneven, uneven)).toEqual([]);
   expect([...rowsOfPhase(Uint8Array.of(0, 1, 1, 0), 1)]).toEqual([1, 2]);

@@ -131,7 +131,7 @@ export function collapseFindings(tuned: GateMetrics, base: GateMetrics): string[
       `The least used expert has ${percent(tuned.leastUse)} of an even share (base ${percent(base.leastUse)}).`,
     );
   // A base that is uneven by itself is no collapse.
-  if (tuned.loadCv > Math.max(MOST_CV, 1.1 * base.loadCv))
+  if (tuned.loadCv > Math.max(MOST_CV, MOST_CV_RISE * base.loadCv))
     findings.push(`The load varies by ${tuned.loadCv.toFixed(2)} of its mean (base ${base.loadCv.toFixed(2)}).`);
   if (tuned.distinctExperts < LEAST_DISTINCT * base.distinctExperts)
     findings.push(
@@ -143,6 +143,7 @@ export function collapseFindings(tuned: GateMetrics, base: GateMetrics): string[
 /** Of an even share; arXiv 2608.18261 stops there. */
 const LEAST_USE = 0.01;
 const MOST_CV = 0.5;
+const MOST_CV_RISE = 1.5;
 const LEAST_DISTINCT = 0.9;
 
 function meanDistinct(ids: Int32Array, tokens: number, { experts, used }: RouterRule): number {

@@ -44,7 +44,7 @@ export function slowTrace({ layers = 2, documents = 24, tokens = 64, seed = 3 }:
         for (let i = 0; i < SLOW_WIDTH; i++) {
           const place = layer * SLOW_WIDTH + i;
           topic[place] = 0.95 * topic[place] + Math.sqrt(1 - 0.95 ** 2) * random.normal();
-          hidden[at + i] = (i < SLOW_WIDTH / 2 ? topic[place] : random.normal()) + (i % 3) / 2;
+          hidden[at + i] = (i < SLOW_WIDTH / 2 ? topic[place] : random.normal()) + (i % 3) / 8;
         }
         const z = new Float32Array(experts);
         for (let e = 0; e < experts; e++)

@@ -54,6 +54,9 @@ describe("the demo model says what stock llama.cpp says", () => {
   // Short: threads that spin at ggml's barriers lose a time slice at each when something else wants their cores.
   test("on two threads", () => {
     const run = { budget: "quarter", policy: "next-use", addition: "+next-gate", file: "single" } as const;
-    check({ ...run, storage: "owned, direct", recyclePages: true }, { ...model, threads: 2, length: { promptTokens: 12, answerTokens: 2 } });
+    check(
+      { ...run, storage: "owned, direct", recyclePages: true },
+      { ...model, threads: 2, length: { promptTokens: 12, answerTokens: 2 } },
+    );
   });
 });

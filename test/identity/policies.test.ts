@@ -57,8 +57,17 @@ const SHOWN: Readonly<Record<string, readonly string[]>> = {
   finemoe: ["storeUpdates"],
   "finemoe:mode=worker,prefill=on,inflight=8": ["storeUpdates"],
   "finemoe:mode=inline": ["semanticSearches", "trajectorySearches", "storeUpdates", "readsAhead"],
-  "finemoe:mode=inline,search=semantic,capacity=4,eviction=lfu": ["semanticSearches", "storeRowsReplaced", "readsAhead"],
-  "finemoe-plus:mode=inline,inflight=8": ["semanticSearches", "trajectorySearches", "calibrationOutcomes", "mixOutcomes"],
+  "finemoe:mode=inline,search=semantic,capacity=4,eviction=lfu": [
+    "semanticSearches",
+    "storeRowsReplaced",
+    "readsAhead",
+  ],
+  "finemoe-plus:mode=inline,inflight=8": [
+    "semanticSearches",
+    "trajectorySearches",
+    "calibrationOutcomes",
+    "mixOutcomes",
+  ],
   warmset: ["prefetchesUsed"],
 };
 

@@ -1,6 +1,15 @@
 import { describe, expect, test } from "vitest";
 import { TINY_MODELS } from "../tiny-models/index.ts";
-import { ADDITIONS, allRuns, BUDGETS, type IdentityRun, POLICIES, runName, runsOfModels, STORAGES } from "./run-plan.ts";
+import {
+  ADDITIONS,
+  allRuns,
+  BUDGETS,
+  type IdentityRun,
+  POLICIES,
+  runName,
+  runsOfModels,
+  STORAGES,
+} from "./run-plan.ts";
 
 const VALUES: { readonly [K in keyof IdentityRun]: readonly IdentityRun[K][] } = {
   budget: BUDGETS,

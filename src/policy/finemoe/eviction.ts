@@ -90,12 +90,17 @@ export class ProbabilityFrequency implements EvictionRanking {
     }
   }
 
+  /** As `score` ranks them; written out, because a number that a call returns is put on the heap, for each resident anew. */
   victim(candidates: Residents): ExpertKey {
+    const probability = this.#probability;
+    const uses = this.#uses;
+    const least = this.#leastProbability;
+    const plain = this.#rule === "pfreq" ? undefined : this.#rule === "lfu" ? uses : this.#lastUse;
     let victim = NO_EXPERT;
     let lowest = Number.POSITIVE_INFINITY;
     for (let i = 0; i < candidates.count; i++) {
       const key = candidates.at(i);
-      const score = this.score(key);
+      const score = plain === undefined ? Math.max(probability[key], least) * Math.max(uses[key], 1) : plain[key];
       if (score > lowest || (score === lowest && key > victim) || !candidates.evictable(key)) continue;
       victim = key;
       lowest = score;

@@ -3,19 +3,11 @@
  * model it is of is known to whoever keeps it; here only the shape is checked.
  */
 import type { ModelShape } from "../../cache/shape.ts";
+import { LearnedStateError } from "../learned-state-error.ts";
 
 /** "WSET" and the version of this layout. */
 const MAGIC = 0x54455357;
 const VERSION = 1;
-
-/** What was learned is damaged, or of a model of another shape. */
-export class WarmsetStateError extends Error {
-  override readonly name = "WarmsetStateError";
-
-  constructor(problem: string) {
-    super(`what warmset learned in an earlier run cannot be used: ${problem}. Delete it to start with nothing.`);
-  }
-}
 
 type NumberArray = Float64Array | Int32Array | Uint32Array | Uint16Array;
 
@@ -32,21 +24,22 @@ export function writeLearned(shape: ModelShape, arrays: readonly NumberArray[]):
   return bytes;
 }
 
-/** Fills the arrays with what `writeLearned` made of arrays of the same lengths. @throws WarmsetStateError */
+/** Fills the arrays with what `writeLearned` made of arrays of the same lengths. @throws LearnedStateError */
 export function readLearned(bytes: Uint8Array, shape: ModelShape, arrays: readonly NumberArray[]): void {
   const expected = bytesOf(headerOf(shape, arrays));
   if (bytes.length < 8 || !equal(bytes.subarray(0, 8), expected.subarray(0, 8)))
-    throw new WarmsetStateError("it has another format");
+    throw new LearnedStateError("warmset", "it has another format");
   if (!equal(bytes.subarray(0, expected.length), expected))
-    throw new WarmsetStateError("it is of a model of another shape, or was learned with other switches");
+    throw new LearnedStateError("warmset", "it is of a model of another shape, or was learned with other switches");
   const length = arrays.reduce((sum, array) => sum + array.byteLength, expected.length);
-  if (bytes.length !== length) throw new WarmsetStateError(`it has ${bytes.length} bytes instead of ${length}`);
+  if (bytes.length !== length)
+    throw new LearnedStateError("warmset", `it has ${bytes.length} bytes instead of ${length}`);
   let at = expected.length;
   for (const array of arrays) {
     bytesOf(array).set(bytes.subarray(at, at + array.byteLength));
     at += array.byteLength;
     if (array instanceof Float64Array && !array.every(Number.isFinite))
-      throw new WarmsetStateError("it holds numbers that are none");
+      throw new LearnedStateError("warmset", "it holds numbers that are none");
   }
 }
 

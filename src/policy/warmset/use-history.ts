@@ -62,8 +62,7 @@ export class UseHistory {
   refresh(): void {
     const { layers, experts } = this.#shape;
     this.#preference.fill(1 / experts);
-    for (let layer = 0; layer < layers; layer++)
-      for (let expert = 0; expert < experts; expert++) this.#write(layer * experts + expert, expert);
+    for (let layer = 0; layer < layers; layer++) this.#write(layer * experts);
   }
 
   /** Takes in a layer's decision. */
@@ -85,7 +84,7 @@ export class UseHistory {
         average[first + expert] = before + share * ((values[expert] as number) - before);
       }
     }
-    for (let expert = 0; expert < experts; expert++) this.#write(first + expert, expert);
+    this.#write(first);
   }
 
   /** Share of tokens that chose the expert over about the last 100. */
@@ -93,22 +92,27 @@ export class UseHistory {
     return (this.averages[2] as Float64Array)[key] as number;
   }
 
-  #write(key: number, expert: number): void {
+  /** The log odds of a layer's experts, in their place: a sum kept in a variable would be put on the heap for each. */
+  #write(first: number): void {
     const { experts, expertsUsed } = this.#shape;
-    const { averages } = this;
+    const { averages, logOdds } = this;
     const perUse = experts / expertsUsed;
-    let logOdds = this.#usual;
+    logOdds.fill(this.#usual, first, first + experts);
     for (let i = 0; i < USE_WEIGHTS.length; i++) {
-      const use = (averages[i] as Float64Array)[key] as number;
-      logOdds += (USE_WEIGHTS[i] as number) * Math.log(use * perUse + USE_FLOOR);
+      const use = averages[i] as Float64Array;
+      const weight = USE_WEIGHTS[i] as number;
+      for (let key = first; key < first + experts; key++)
+        logOdds[key] = (logOdds[key] as number) + weight * Math.log((use[key] as number) * perUse + USE_FLOOR);
     }
-    if (this.#preferences) {
-      const now = this.#preference[expert] as number;
-      const lately = (averages[USE_HALF_LIVES.length] as Float64Array)[key] as number;
-      logOdds += PREFERENCE_NOW_WEIGHT * Math.log(now * experts + PREFERENCE_FLOOR);
-      logOdds += PREFERENCE_WEIGHT * Math.log(lately * experts + PREFERENCE_FLOOR);
+    if (!this.#preferences) return;
+    const lately = averages[USE_HALF_LIVES.length] as Float64Array;
+    for (let expert = 0; expert < experts; expert++) {
+      const key = first + expert;
+      logOdds[key] =
+        (logOdds[key] as number) +
+        PREFERENCE_NOW_WEIGHT * Math.log((this.#preference[expert] as number) * experts + PREFERENCE_FLOOR) +
+        PREFERENCE_WEIGHT * Math.log((lately[key] as number) * experts + PREFERENCE_FLOOR);
     }
-    this.logOdds[key] = logOdds;
   }
 
   #averageBatch({ tokens, expertsUsed, experts: chosen, weights, probabilities }: RouterEvent): void {

@@ -16,11 +16,11 @@ import { tokenCycleBytes } from "../../cache/shape.ts";
 import { hitRate, totalCounters } from "../../cache/statistics.ts";
 import { belady } from "../belady.ts";
 import { policyByName } from "../by-name.ts";
+import { LearnedStateError } from "../learned-state-error.ts";
 import { lfu } from "../lfu.ts";
 import { lru } from "../lru.ts";
 import { nextUse } from "../next-use.ts";
 import { PolicySwitchError } from "../policy-switches.ts";
-import { WarmsetStateError } from "./learned-state.ts";
 import { warmset } from "./warmset.ts";
 
 const MIB = 2 ** 20;
@@ -115,11 +115,11 @@ describe("what it has learned", () => {
     const learned = learnedFrom(warmset());
     const begin = (bytes: Uint8Array, other = shape) => warmset({}, bytes).begin(other, 12);
     for (const bytes of [new Uint8Array(), learned.subarray(0, 40), learned.subarray(0, -1), learned.map((b) => b ^ 1)])
-      expect(() => begin(bytes)).toThrow(WarmsetStateError);
-    expect(() => begin(learned, { ...shape, experts: 16 })).toThrow(WarmsetStateError);
+      expect(() => begin(bytes)).toThrow(LearnedStateError);
+    expect(() => begin(learned, { ...shape, experts: 16 })).toThrow(LearnedStateError);
     const noNumbers = learned.slice();
     noNumbers.fill(0xff, 60, 80);
-    expect(() => begin(noNumbers)).toThrow(WarmsetStateError);
+    expect(() => begin(noNumbers)).toThrow(LearnedStateError);
   });
 });
 

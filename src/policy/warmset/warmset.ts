@@ -33,7 +33,7 @@ const SHORTEST_HORIZON = 1.5;
 /** Weight of a new token in the mean number of experts read for one. */
 const TURNOVER_SHARE = 0.02;
 
-/** @param learned what `learned()` returned in an earlier run with the same switches @throws WarmsetStateError */
+/** @param learned what `learned()` returned in an earlier run with the same switches @throws LearnedStateError */
 export function warmset(options: Partial<WarmsetOptions> = {}, learned?: Uint8Array): Policy {
   return new Warmset({ ...WARMSET_DEFAULTS, ...options }, learned);
 }

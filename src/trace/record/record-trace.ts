@@ -55,7 +55,7 @@ export interface RecordTraceOptions {
   readonly memory?: MemoryOption;
   /** Budget of the experts alone, instead of `memory`. */
   readonly expertMemory?: MemoryOption;
-  /** What stays in memory when not all does, see `policyNames()`. @default "next-use+next-gate" */
+  /** What stays in memory when not all does, see `policyNames()`. @default "warmset" */
   readonly policy?: string;
   /** Tuned routers in the place of the model's own. @default the model's own */
   readonly router?: RouterOption | undefined;

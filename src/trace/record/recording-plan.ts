@@ -67,7 +67,9 @@ export function planRecording(job: RecordingJob): RecordingPlan {
       samples,
       tokens: lengths.reduce((sum, length) => sum + length, 0),
       unusedTokens,
-      hash: createHash("sha256").update(JSON.stringify(withRouter(job, settings))).digest("hex"),
+      hash: createHash("sha256")
+        .update(JSON.stringify(withRouter(job, settings)))
+        .digest("hex"),
     };
   });
 }

@@ -97,8 +97,12 @@ export class CacheCounter {
     const hitsAt = new Int32Array(sequence.experts + 1);
     if (keys === undefined) lruCurve(sequence, hitsAt, "miss", this.#stack);
     else rankedCurve(sequence, keys, hitsAt, "miss", this.#stack);
-    let sum = 0;
-    return Float64Array.from({ length: sequence.experts }, (_, depth) => (sum += hitsAt[depth]));
+    const curve = new Float64Array(sequence.experts);
+    for (let size = 0, hits = 0; size < sequence.experts; size++) {
+      hits += hitsAt[size];
+      curve[size] = hits;
+    }
+    return curve;
   }
 }
 

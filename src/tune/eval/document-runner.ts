@@ -13,11 +13,12 @@ import type { RoutingShape } from "../../locality/expert-sequence.ts";
 import type { CacheBias } from "../../routing/cache-bias.ts";
 import { type BaseGate, readBaseGates } from "../router-delta.ts";
 import { readRouterRules } from "../router-rule.ts";
+import { RouterSwitch } from "../router-switch.ts";
 import { BiasedRouting } from "./biased-routing.ts";
+import type { GivenDocument } from "./evaluation.ts";
 import { type ComparedPrediction, PredictionRows } from "./prediction-rows.ts";
 import { type DocumentDrift, type RoutedDocument, repetitionOf } from "./routed-document.ts";
 import { ObservedDocument, type ObservedRow, RouterObserver } from "./router-observer.ts";
-import { RouterSwitch } from "./router-switch.ts";
 
 export interface RunnerOptions {
   readonly model: string;
@@ -35,11 +36,6 @@ export interface VariantRouting {
   readonly gates: readonly GateValues[];
   /** Cache-prior routing on caches of so many experts per layer. @default routers choose */
   readonly bias?: { readonly rule: CacheBias; readonly expertsPerLayer: number } | undefined;
-}
-
-export interface GivenDocument {
-  readonly domain: string;
-  readonly tokens: Int32Array;
 }
 
 export interface RunDocument extends RoutedDocument {
@@ -150,14 +146,15 @@ export class DocumentRunner implements Disposable {
   /**
    * Documents whose tokens are given, at most `groupSize` of them.
    * @param reference receives the rows of the base (`isBase`), or has them
+   * @param firstRow where the rows of the first document begin
    */
-  forced(documents: readonly GivenDocument[], reference: PredictionRows, isBase: boolean): RunDocument[] {
+  forced(documents: readonly GivenDocument[], reference: PredictionRows, isBase: boolean, firstRow = 0): RunDocument[] {
     const seen = documents.map(({ tokens }) => new SeenDocument(this.shape, tokens.length));
     const rowsBefore: number[] = [];
     documents.reduce((sum, { tokens }, i) => {
       rowsBefore[i] = sum;
       return sum + tokens.length - 1;
-    }, 0);
+    }, firstRow);
     const compared: ComparedPrediction = { loss: 0, kl: 0, sameTop: true };
     const predicted = (document: number, position: number, logits: Float32Array) => {
       const next = documents[document].tokens[position + 1];
@@ -191,7 +188,8 @@ export class DocumentRunner implements Disposable {
           (i) => ({ document: seen[i].observed, position: step }),
           false,
         );
-        if (step + 1 < tokens) for (const [i, sampler] of samplers.entries()) made[i][step + 1] = sampler.sample(context, i);
+        if (step + 1 < tokens)
+          for (const [i, sampler] of samplers.entries()) made[i][step + 1] = sampler.sample(context, i);
       }
     } finally {
       for (const sampler of samplers) sampler.dispose();

@@ -37,7 +37,10 @@ export interface SumColumns {
 
 export function sumColumns(layers: number, cells: number): SumColumns {
   let next = 0;
-  const take = (count = 1): number => (next += count) - count;
+  const take = (count = 1): number => {
+    next += count;
+    return next - count;
+  };
   return {
     ...{ tokens: take(), uses: take(), overlap: take(layers), overlapUses: take(layers) },
     ...{ reused: take(MOST_LAGS), reusable: take(MOST_LAGS) },

@@ -24,17 +24,29 @@ export interface EvaluationJob {
   readonly combine: boolean;
   /** Also a random change of the gates that strays as far (in trust KL) as the first tuned ones. */
   readonly random: boolean;
-  readonly texts: readonly TextFile[];
-  /** Tokens of a document. */
-  readonly documentTokens: number;
-  /** Documents of each text at most. */
-  readonly documents: number | undefined;
+  readonly text: EvaluatedText;
   /** What variants go on with from the start of each document; undefined: nothing is generated. */
   readonly generate: GeneratedText | undefined;
   /** C of the deployment: what gates are judged at, and what cache-prior routing sees. A share of the experts, 0 to 1. */
   readonly cacheShare: number;
   readonly seed: number;
   readonly engine: EngineSettings;
+}
+
+/** What every variant is given: texts that are cut into documents of so many tokens, or documents of tokens. */
+export type EvaluatedText =
+  | {
+      readonly kind: "texts";
+      readonly texts: readonly TextFile[];
+      readonly documentTokens: number;
+      /** Documents of each text at most. */
+      readonly documents: number | undefined;
+    }
+  | { readonly kind: "tokens"; readonly documents: readonly GivenDocument[] };
+
+export interface GivenDocument {
+  readonly domain: string;
+  readonly tokens: Int32Array;
 }
 
 export interface GeneratedText {

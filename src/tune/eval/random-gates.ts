@@ -4,8 +4,8 @@
  */
 import type { GateValues } from "../../adapter/index.ts";
 import { Randomness } from "../../predict/randomness.ts";
-import { GateProduct } from "../gate-product.ts";
 import { interpolatedLogits } from "../gate-metrics.ts";
+import { GateProduct } from "../gate-product.ts";
 import { expertDistribution } from "../objective/distribution.ts";
 import type { RouterRule } from "../router-forward.ts";
 

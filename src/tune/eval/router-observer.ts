@@ -51,7 +51,7 @@ export class RouterObserver {
   #rules: readonly RouterRule[] | undefined;
   #rows: readonly ObservedRow[] = [];
   #compares = false;
-  #hidden: { readonly layers: readonly Float32Array[]; rows: number } | undefined;
+  #hidden: { readonly layers: readonly Float32Array[]; readonly kept: Int32Array } | undefined;
 
   constructor(options: ObserverOptions) {
     const { shape, width, passTokens } = options;
@@ -75,15 +75,18 @@ export class RouterObserver {
   /** From now on routers' inputs are kept too, of so many tokens. */
   keepInputs(tokens: number): void {
     const { shape, width } = this.#options;
-    this.#hidden = { layers: Array.from({ length: shape.layers }, () => new Float32Array(tokens * width)), rows: 0 };
+    this.#hidden = {
+      layers: Array.from({ length: shape.layers }, () => new Float32Array(tokens * width)),
+      kept: new Int32Array(shape.layers),
+    };
   }
 
   /** By layer, `[tokens][width]`, of as many tokens as were seen; undefined where the graph does not show them. */
   takeInputs(): { readonly layers: readonly Float32Array[]; readonly tokens: number } | undefined {
     const hidden = this.#hidden;
     this.#hidden = undefined;
-    if (hidden === undefined || hidden.rows === 0) return undefined;
-    return { layers: hidden.layers, tokens: Math.min(hidden.rows, hidden.layers[0].length / this.#options.width) };
+    const tokens = hidden === undefined ? 0 : Math.min(...hidden.kept);
+    return hidden === undefined || tokens === 0 ? undefined : { layers: hidden.layers, tokens };
   }
 
   /** Row of the pass that the first token of the stop is. */
@@ -100,7 +103,7 @@ export class RouterObserver {
     if (!stop.hasInput || stop.inputWidth !== this.#options.width || stop.scoring === undefined) return;
     if (!this.#compares && this.#hidden === undefined) return;
     stop.readInput(this.#input);
-    this.#keep(layer, tokens, first);
+    this.#keep(layer, tokens);
     if (this.#compares && stop.hasProbabilities) this.#compare(stop, rows, stop.scoring);
   }
 
@@ -121,16 +124,15 @@ export class RouterObserver {
     if (stop.scoring !== undefined) this.#rules ??= this.#options.rules(stop.scoring);
   }
 
-  #keep(layer: number, tokens: number, first: number): void {
+  #keep(layer: number, tokens: number): void {
     const hidden = this.#hidden;
     if (hidden === undefined) return;
     const { width } = this.#options;
     const own = hidden.layers[layer];
-    // The first layer counts; the others are where it was before this pass.
-    const from = layer === 0 ? hidden.rows : hidden.rows - this.#rows.length + first;
-    const room = Math.max(0, Math.min(tokens, own.length / width - from));
+    const from = hidden.kept[layer];
+    const room = Math.min(tokens, own.length / width - from);
     own.set(this.#input.subarray(0, room * width), from * width);
-    if (layer === 0) hidden.rows += tokens;
+    hidden.kept[layer] += room;
   }
 
   #compare(stop: RouterStop, rows: readonly ObservedRow[], scoring: NonNullable<RouterStop["scoring"]>): void {

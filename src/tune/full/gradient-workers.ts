@@ -90,23 +90,24 @@ export class GradientWorkers implements AsyncDisposable {
   #one(worker: Worker, task: GradientTask): Promise<BatchLosses> {
     const signal = this.#signal;
     return new Promise<BatchLosses>((resolve, reject) => {
+      // One by one: removeAllListeners would also take what a Worker itself listens with.
       const settle = () => {
         signal?.removeEventListener("abort", onAbort);
-        worker.removeAllListeners();
+        worker.off("error", fail).off("exit", onExit).off("message", onReply);
       };
       const fail = (error: unknown) => {
         settle();
         reject(error);
       };
       const onAbort = () => fail(signal?.reason);
-      signal?.addEventListener("abort", onAbort, { once: true });
-      worker.once("error", fail);
-      worker.once("exit", () => fail(new Error("a thread of the training ended by itself")));
-      worker.once("message", (reply: GradientReply) => {
+      const onExit = () => fail(new Error("a thread of the training ended by itself"));
+      const onReply = (reply: GradientReply) => {
         settle();
         if (reply.type === "done") resolve(reply.losses);
         else reject(Object.assign(new Error(reply.message), { name: reply.name, stack: reply.stack }));
-      });
+      };
+      signal?.addEventListener("abort", onAbort, { once: true });
+      worker.once("error", fail).once("exit", onExit).once("message", onReply);
       worker.postMessage(task);
     });
   }

@@ -170,13 +170,13 @@ function frozenTerms(options: LocalityTermsOptions | undefined) {
 
 const zeros = (gates: readonly Float32Array[]) => gates.map(({ length }) => new Float32Array(length));
 
-/** The gradient's own direction, two halves of it, and its two largest entries, each of length 1. */
+/** The gradient's own direction, a part of it, and its largest entry, each of length 1. */
 function directions(gradient: Float32Array): Float32Array[] {
   const largest = [...gradient.keys()].sort((a, b) => Math.abs(gradient[b]) - Math.abs(gradient[a]));
-  const parts = [() => true, (i: number) => (i * 7) % 3 === 0, (i: number) => (i * 7) % 3 !== 0];
+  const parts = [() => true, (i: number) => (i * 7) % 3 === 0];
   const chosen = [
     ...parts.map((keep) => gradient.map((slope, i) => (keep(i) ? slope : 0))),
-    ...largest.slice(0, 2).map((one) => gradient.map((_, i) => (i === one ? 1 : 0))),
+    ...largest.slice(0, 1).map((one) => gradient.map((_, i) => (i === one ? 1 : 0))),
   ];
   return chosen.map((direction) => {
     const length = Math.hypot(...direction);

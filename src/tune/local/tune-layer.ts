@@ -6,7 +6,7 @@ import { Randomness } from "../../predict/randomness.ts";
 import type { LayerInputs } from "../captured-inputs.ts";
 import type { Gate } from "../closed-form/slow-gate.ts";
 import { TuneError } from "../errors.ts";
-import { interpolatedLogits, meanTrustKl } from "../gate-metrics.ts";
+import { collapseFindings, gateMetrics, interpolatedLogits, meanTrustKl } from "../gate-metrics.ts";
 import { GateProduct, GateTrainer } from "../gate-product.ts";
 import {
   adaptTrustWeight,
@@ -25,7 +25,7 @@ export interface LocalPlan {
   readonly trustBudget?: number;
   /** Locality weights, and the trust weight to start with. @default START_WEIGHTS */
   readonly weights?: RoutingWeights;
-  /** False keeps the trust weight where it starts. @default true */
+  /** False keeps the trust weight where it starts, and the gate wherever that leads. @default true */
   readonly adaptTrust?: boolean;
   /** @default 400 */
   readonly steps?: number;
@@ -47,6 +47,8 @@ export interface LocalPlan {
 
 export interface TunedLayer {
   readonly gate: Gate;
+  /** 1, or less where training had gone too far and the gate lies that far from the frozen one towards the trained one. */
+  readonly share: number;
   readonly steps: number;
   /** Steps that were not made because the gradient was not finite. */
   readonly skippedSteps: number;
@@ -148,38 +150,49 @@ export function tuneLayer(
     onTokens(tokens);
   }
   const tuned = { weights: trainer.gate, bias: trainer.bias };
-  const gate = adaptTrust ? keepBudget(base, tuned, zBase, trainer, inputs, rule, trustBudget) : tuned;
-  return { gate, steps, skippedSteps: skipped, trustWeight, losses };
+  const z = trainer.logits(inputs.hidden, inputs.tokens);
+  const share = adaptTrust ? allowedShare(z, zBase, inputs, rule, trustBudget) : 1;
+  return { gate: between(base, tuned, share), share, steps, skippedSteps: skipped, trustWeight, losses };
 }
 
-/** Goes back towards the frozen gate as far as the budget asks: logits, and so the divergence, follow the gate in proportion. */
-function keepBudget(
-  base: Gate,
-  tuned: Gate,
+/**
+ * How far from the frozen gate towards the tuned one the budget and the guards against collapse allow to go: logits follow
+ * the gate in proportion. A nearly even distribution, such as that of many first layers, has a collapse within any budget:
+ * a little KL changes most of its choices.
+ */
+function allowedShare(
+  z: Float32Array,
   zBase: Float32Array,
-  trainer: GateTrainer,
-  { hidden, tokens }: LayerInputs,
+  inputs: LayerInputs,
   rule: RouterRule,
   trustBudget: number,
-): Gate {
-  const z = trainer.logits(hidden, tokens);
+): number {
   let share = 1;
-  for (let round = 0; round < SHRINK_ROUNDS; round++) {
-    const kl = meanTrustKl(interpolatedLogits(zBase, z, share), zBase, tokens, rule);
-    if (kl <= SHRINK_TOLERANCE * trustBudget) break;
+  for (let round = 0; round < MOST_ROUNDS; round++) {
+    const kl = meanTrustKl(interpolatedLogits(zBase, z, share), zBase, inputs.tokens, rule);
+    if (kl <= BUDGET_TOLERANCE * trustBudget) break;
     // Near the frozen gate the divergence grows with the square.
     share *= Math.sqrt(trustBudget / kl);
   }
-  const between = (from: Float32Array, to: Float32Array) => from.map((value, i) => value + share * (to[i] - value));
-  if (share === 1) return tuned;
-  return {
-    weights: between(base.weights, tuned.weights),
-    bias: base.bias && tuned.bias && between(base.bias, tuned.bias),
-  };
+  const base = gateMetrics(zBase, zBase, inputs, rule);
+  for (let round = 0; round < MOST_ROUNDS; round++) {
+    const metrics = gateMetrics(interpolatedLogits(zBase, z, share), zBase, inputs, rule);
+    if (collapseFindings(metrics, base).length === 0) break;
+    share *= COLLAPSE_STEP;
+  }
+  return share;
 }
 
-const SHRINK_ROUNDS = 4;
-const SHRINK_TOLERANCE = 1.02;
+/** So many steps go below a tenth of the way. */
+const MOST_ROUNDS = 16;
+const BUDGET_TOLERANCE = 1.02;
+const COLLAPSE_STEP = 0.85;
+
+function between(base: Gate, tuned: Gate, share: number): Gate {
+  if (share === 1) return tuned;
+  const mixed = (from: Float32Array, to: Float32Array) => from.map((value, i) => value + share * (to[i] - value));
+  return { weights: mixed(base.weights, tuned.weights), bias: base.bias && tuned.bias && mixed(base.bias, tuned.bias) };
+}
 
 /** Rows of whole documents, or of pieces of long ones; documents of one token have no neighbours. */
 function documentPieces({ tokens, documents }: LayerInputs, most: number): { from: number; to: number }[] {

@@ -2,10 +2,10 @@
  * Changes the routers of an open model from one variant to another and back, between two forward passes: its gates are pointed
  * at memory of their own once, and that is overwritten. One model in memory serves all variants of a comparison.
  */
-import type { GateValues } from "../../adapter/index.ts";
-import { moveWeights } from "../../llama/model-tensor.ts";
-import type { Model } from "../../llama/model.ts";
-import { releaseMemory, reserveMemory, viewMemory } from "../../memory/libc.ts";
+import type { GateValues } from "../adapter/index.ts";
+import type { Model } from "../llama/model.ts";
+import { moveWeights } from "../llama/model-tensor.ts";
+import { releaseMemory, reserveMemory, viewMemory } from "../memory/libc.ts";
 
 export class RouterSwitch implements Disposable {
   readonly #address: number;

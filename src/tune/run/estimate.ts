@@ -1,0 +1,51 @@
+/** What tuning will cost, in sentences, before anything is computed: from sizes alone, so times are no more than an order. */
+import type { BaseModel } from "../../adapter/index.ts";
+import { readMoeLayout } from "../../gguf/index.ts";
+import { formatBytes } from "../../number-text.ts";
+import type { TrainingEstimate } from "../full/train-full.ts";
+import type { TuningDocuments } from "./tuning-documents.ts";
+import type { TuningEstimate, TuningJob } from "./tuning-job.ts";
+
+/** Of one thread; the machines that this was written on do 30 to 70. */
+const OPERATIONS_PER_SECOND = 3e10;
+
+export function estimateSweeps(
+  { method, sweeps, threads, local }: TuningJob,
+  { gguf, width, gates }: BaseModel,
+  { documents, tokens, trace }: TuningDocuments,
+): TuningEstimate {
+  const passes = sweeps - (trace === undefined ? 0 : 1);
+  const layout = readMoeLayout(gguf);
+  const used = (layout.expertBytesTotal * layout.expertsUsed) / layout.expertsPerLayer;
+  const work =
+    method === "local"
+      ? `${local.steps} steps a layer on a layer's inputs in memory`
+      : `one linear system of ${width} unknowns a layer`;
+  return {
+    sentences: [
+      `${documents.length} documents, ${tokens.toLocaleString("en-US")} tokens, through the model ${passes} time${passes === 1 ? "" : "s"}; a token multiplies with ${formatBytes(layout.denseBytes + used)} of weights.`,
+      `Router inputs take ${formatBytes(4 * tokens * width * gates.length)} of disk while they are tuned on.`,
+      `${gates.length} layers, ${sweeps} sweep${sweeps === 1 ? "" : "s"}, ${work}; up to ${threads} threads.`,
+    ],
+  };
+}
+
+export function estimateFull(
+  { full }: TuningJob,
+  { gates }: BaseModel,
+  { tokens, operations, activeParameters, threadBytes, threads, fromStep }: TrainingEstimate,
+): TuningEstimate {
+  const seconds = operations / (threads * OPERATIONS_PER_SECOND);
+  return {
+    sentences: [
+      `${full.steps - fromStep} steps, ${Math.round(tokens).toLocaleString("en-US")} tokens${fromStep > 0 ? `, going on from step ${fromStep}` : ""}: ${operations.toExponential(1)} operations, in the order of ${durationText(seconds)} on ${threads} threads.`,
+      `${gates.length} gates are trained; a token multiplies with ${(activeParameters / 1e6).toFixed(1)} million parameters.`,
+      `A thread takes ${formatBytes(threadBytes)} beside the model's file.`,
+    ],
+  };
+}
+
+function durationText(seconds: number): string {
+  if (seconds < 90) return `${Math.round(seconds)} s`;
+  return seconds < 5400 ? `${Math.round(seconds / 60)} minutes` : `${(seconds / 3600).toFixed(1)} hours`;
+}
