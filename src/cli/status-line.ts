@@ -42,7 +42,8 @@ export class StatusLine implements Disposable {
   /** Progress of something whose size is known: a bar, the rate and the time that is left. */
   progress(label: string, done: number, total: number, units: ProgressUnits = BYTES): void {
     const now = performance.now();
-    this.#start ??= { at: now, done };
+    // Less than at first: another work with its own amounts has begun.
+    if (this.#start === undefined || done < this.#start.done) this.#start = { at: now, done };
     const elapsedMs = now - this.#start.at;
     const interval = this.#stream.isTTY ? TERMINAL_INTERVAL_MS : PLAIN_INTERVAL_MS;
     if (this.#quiet || elapsedMs < SILENT_MS || now - this.#shownAt < interval) return;

@@ -89,7 +89,8 @@ describe("the demo model", () => {
   test("its shape gives the same token cycle", () => {
     const layout = readMoeLayout(openGguf(MODEL));
     const shape = toModelShape(layout);
-    expect(shape).toEqual({ layers: 8, experts: 32, expertsUsed: 4, expertBytes: new Array(8).fill(104_448) });
+    const expertBytes = new Array(8).fill(104_448);
+    expect(shape).toEqual({ layers: 8, experts: 32, expertsUsed: 4, expertBytes, hiddenSize: 256 });
     expect(tokenCycleBytes(shape)).toBe(layout.tokenCycleBytes);
   });
 

@@ -37,6 +37,14 @@ function send(message: ProcessMessage): void {
   process.send?.(message);
 }
 
+/** The last message, gone before the channel closes: a result of megabytes is otherwise lost with it. */
+function deliver(message: ProcessMessage): Promise<void> {
+  return new Promise((resolve) => {
+    if (process.send === undefined) resolve();
+    else process.send(message, undefined, undefined, () => resolve());
+  });
+}
+
 /** Progress, now and then. */
 function tell(message: ProcessMessage): void {
   const now = performance.now();
@@ -57,13 +65,13 @@ async function work(request: Exclude<ProcessRequest, { type: "stop" }>): Promise
         onEstimate: (estimate) => send({ type: "estimate", estimate }),
         onProgress: (progress) => tell({ type: "tuning", progress }),
       });
-      send({ type: "tuned", summary });
+      await deliver({ type: "tuned", summary });
     } else {
       const onProgress = (progress: EvaluationProgress) => tell({ type: "evaluating", progress });
-      send({ type: "evaluated", result: await runEvaluation(request.job, { ...events, onProgress }) });
+      await deliver({ type: "evaluated", result: await runEvaluation(request.job, { ...events, onProgress }) });
     }
   } catch (error) {
-    send({ type: "failed", error: toPortable(error) });
+    await deliver({ type: "failed", error: toPortable(error) });
   }
   process.disconnect();
 }
