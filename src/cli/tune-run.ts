@@ -147,7 +147,11 @@ async function run(argument: string | undefined, settings: RunSettings): Promise
   try {
     const summary = await tuneRouters(job, {
       signal: stop.signal,
-      onLoad: (done, total) => status.progress("loading", done, total),
+      onLoad: (done, total) => {
+        if (step !== "loading") status.clear();
+        step = "loading";
+        status.progress("loading", done, total);
+      },
       onEstimate: ({ sentences }) => {
         status.clear();
         if (!quiet) for (const sentence of sentences) process.stderr.write(`estimate: ${sentence}\n`);

@@ -35,9 +35,11 @@ function readSlot(slot: number): number {
 }
 
 for (;;) {
+  // In this order: what was claimed had been submitted. Looked at the other way round, a thread that sleeps in between finds
+  // more claimed than submitted, and claims a request that is not there yet: it reads an older one again and says it is done.
+  const claimed = Atomics.load(control, CONTROL.claimed);
   const submitted = Atomics.load(control, CONTROL.submitted);
   if (Atomics.load(control, CONTROL.stop) === 1) break;
-  const claimed = Atomics.load(control, CONTROL.claimed);
   if (claimed === submitted) {
     Atomics.wait(control, CONTROL.submitted, submitted);
     continue;

@@ -208,3 +208,33 @@ describe.each(ENGINES)("$name", ({ flags, create }) => {
     releaseMemory(address, 32 * PAGE_BYTES);
   });
 });
+
+describe("a pool of more threads than cores", () => {
+  // Threads that are put to sleep between two looks at what there is to do once read a request twice and another one not at all.
+  test("reads every request, and none twice", () => {
+    const fd = fs.openSync(path, fs.constants.O_RDONLY);
+    const finished: number[] = [];
+    const done: ReadDone = (tag) => void finished.push(tag);
+    const pool = createPreadPool([{ path, fd, buffered: false }], done, { threads: 24, depth: 8 });
+    const address = reserveMemory(5 * PAGE_BYTES);
+    const memory = new Uint8Array(viewMemory(address, 5 * PAGE_BYTES));
+    const end = performance.now() + 6000;
+    for (let round = 0; performance.now() < end; round++) {
+      const tags = Array.from({ length: 1 + (round % 5) }, (_, i) => 8 * round + i);
+      for (const [i, tag] of tags.entries()) {
+        memory[i * PAGE_BYTES] = ~bytes[(tag % 40) * PAGE_BYTES];
+        pool.submit(0, (tag % 40) * PAGE_BYTES, address + i * PAGE_BYTES, PAGE_BYTES, PAGE_BYTES, tag);
+      }
+      pool.reap(tags.length);
+      finished.sort((a, b) => a - b);
+      const wrong = tags.filter((tag, i) => memory[i * PAGE_BYTES] !== bytes[(tag % 40) * PAGE_BYTES]);
+      if (wrong.length > 0 || finished.join() !== tags.join())
+        expect({ wrong, finished }).toEqual({ wrong: [], finished: tags });
+      finished.length = 0;
+    }
+    expect(pool.inFlight).toBe(0);
+    pool.close();
+    fs.closeSync(fd);
+    releaseMemory(address, 5 * PAGE_BYTES);
+  });
+});
