@@ -20,7 +20,7 @@ export function hitsBySize(result: EvaluationResult): Figure | undefined {
       points: curve(variant, "lru"),
       colour: [PALETTE.subject.light, PALETTE.third.light, PALETTE.picked.light][i % 3],
     })),
-    { name: "base, Belady", points: curve(base, "belady"), colour: PALETTE.faint.light },
+    { name: "base, Belady", points: curve(base, "belady"), colour: PALETTE.second.light },
   ];
   const sizes = lines[0].points.map(({ size }) => size);
   if (sizes.length < 2) return undefined;

@@ -30,11 +30,11 @@ export class PromptCaches {
     this.#clock = 0;
   }
 
-  /** @param chosen a token's experts in this layer, best first; the best counts as used last */
+  /** @param chosen a token's experts in this layer; the last one counts as used last, as in `locality` */
   use(layer: number, chosen: Int32Array): void {
     const first = layer * this.#experts;
-    for (let rank = chosen.length - 1; rank >= 0; rank--) {
-      const key = first + chosen[rank];
+    for (const expert of chosen) {
+      const key = first + expert;
       if (this.#lastUse[key] === 0) this.#held[layer]++;
       this.#lastUse[key] = ++this.#clock;
     }
