@@ -3,9 +3,16 @@
  * as a product `b a`, scaled by the user. llama.cpp checks names and shapes only (llama-adapter.cpp), so the hashes of the
  * gates that it was made for are kept in metadata of our own.
  */
-import { GgmlType, type GgufFile, type GgufTensor, type MetadataEntry, openGguf, writeGguf } from "../gguf/index.ts";
+import {
+  GgmlType,
+  type GgufFile,
+  type GgufTensor,
+  type MetadataEntry,
+  openGguf,
+  readFloats,
+  writeGguf,
+} from "../gguf/index.ts";
 import type { TunedGate } from "../tune/router-delta.ts";
-import { readFloats } from "../tune/router-rule.ts";
 import { type BaseModel, requireSameShape } from "./base-model.ts";
 import { AdapterError } from "./errors.ts";
 import { factorChange, type LowRankFactors } from "./low-rank.ts";

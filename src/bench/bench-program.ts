@@ -39,11 +39,15 @@ export function resultFile(name: string): string {
   return fileURLToPath(new URL(`../../bench/results/${name}.json`, import.meta.url));
 }
 
-export function keepResult(file: string, result: unknown): void {
+export function keepResult(file: string, result: unknown, toJson = indentedJson): void {
   mkdirSync(path.dirname(file), { recursive: true });
   const temporary = `${file}.${process.pid}.tmp`;
-  writeFileSync(temporary, `${JSON.stringify(result, null, 2)}\n`);
+  writeFileSync(temporary, `${toJson(result)}\n`);
   renameSync(temporary, file);
+}
+
+function indentedJson(value: unknown): string {
+  return JSON.stringify(value, null, 2);
 }
 
 /** The value of a flag that takes whole numbers of `least` or more. */

@@ -25,7 +25,7 @@ const HELP = `Usage: npm run bench:cache-bias -- [options]
   --policy NAME    what stays in memory (default: next-use+next-gate)
   --tokens N       forced tokens of all texts together (default: 2080)
   --threads N      threads that compute (default: 1; there is no stopwatch in these figures)
-  --result FILE    where the figures are kept (default: bench/results/cache-bias.json)
+  --out FILE       where the figures are kept (default: bench/results/cache-bias.json)
   --json           print the figures as JSON
 `;
 
@@ -51,7 +51,7 @@ await runBenchProgram(async (signal) => {
       policy: { type: "string", default: "next-use+next-gate" },
       tokens: { type: "string", default: "2080" },
       threads: { type: "string", default: "1" },
-      result: { type: "string", default: resultFile("cache-bias") },
+      out: { type: "string", default: resultFile("cache-bias") },
       json: { type: "boolean", default: false },
       help: { type: "boolean", default: false },
     },
@@ -102,7 +102,7 @@ await runBenchProgram(async (signal) => {
         ...{ bias, share, expertsPerLayer, perplexityChange: drift.perplexity / drift.basePerplexity - 1 },
         ...drift,
       });
-      keepResult(values.result, result());
+      keepResult(values.out, result());
     }
   process.stdout.write(values.json ? `${JSON.stringify(result())}\n` : `${table(rows)}\n`);
 });

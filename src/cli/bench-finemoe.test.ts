@@ -46,6 +46,11 @@ test("rows of every policy and cache, kept and shown as a page too", async () =>
   expect(result.configuration).toMatchObject({ driveBytesPerSecond: 2e9, cacheShares: [0.25, 0.5], measured: null });
   expect(result.configuration.command).not.toContain(folder);
   expect(readFileSync(page, "utf8")).toContain("Nothing on this page was measured on the engine");
+
+  const again = path.join(folder, "again.html");
+  const rendered = await warmset(["bench", "--suite", "finemoe", "--render", out, "--json", "--html", again], { env });
+  expect(JSON.parse(rendered.stdout)).toEqual(result);
+  expect(readFileSync(again, "utf8")).toBe(readFileSync(page, "utf8"));
 });
 
 test("a model that was not traced is refused", async () => {
@@ -63,6 +68,7 @@ test("what is missing or unknown is wrong usage, said before anything runs", asy
     return stderr;
   };
   expect(await stderrOf()).toContain("give --trace DIR");
+  expect(await stderrOf("--render", path.join(folder, "none.json"))).toContain("none.json");
   expect(await stderrOf("--trace", trace, "--ablations", "colour")).toContain("--ablations colour");
   expect(await stderrOf("--trace", trace, "--shares", "0")).toContain("percentages");
   expect(await stderrOf("--trace", trace, "--modes", "both", "--live")).toContain("--modes both");

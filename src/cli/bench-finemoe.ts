@@ -6,13 +6,17 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import path from "node:path";
 import { type Command, InvalidArgumentError, Option } from "commander";
+import { keepResult } from "../bench/bench-program.ts";
 import { ABLATED, ABLATION_NAMES } from "../bench/finemoe/ablations.ts";
-import { keepCompact } from "../bench/finemoe/compact-json.ts";
+import { compactJson } from "../bench/finemoe/compact-json.ts";
 import type { Mode } from "../bench/finemoe/figures.ts";
 import { comparedPolicies, DEFAULT_POLICIES, isPredictor, needsOf, problemOf } from "../bench/finemoe/policies.ts";
+import { comparePublished } from "../bench/finemoe/published.ts";
 import { type RequestTrace, readRequests, traceAs } from "../bench/finemoe/request-trace.ts";
 import type { FinemoeResult } from "../bench/finemoe/results.ts";
 import { splitRequests } from "../bench/finemoe/simulated-suite.ts";
+import { judgeFinemoe } from "../bench/finemoe/targets.ts";
+import { finemoeText } from "../bench/finemoe/text.ts";
 import { splitPolicyNames } from "../policy/policy-switches.ts";
 import type { RouterPredictor } from "../predict/router-predictor.ts";
 import { trainPredictor } from "../predict/train-predictor.ts";
@@ -23,10 +27,11 @@ import { profilePath, readProfile } from "../simulate/profile-file.ts";
 import { memoryTrace } from "../trace/memory-trace.ts";
 import { openTrace } from "../trace/trace-reader.ts";
 import { calibrateAndKeep } from "./calibrate.ts";
-import { type Settings, wholeNumber } from "./config.ts";
+import type { Settings } from "./config.ts";
 import { UsageError } from "./failure.ts";
 import { stopSignal } from "./interruption.ts";
 import { DEMO_MODEL, modelPath } from "./model-options.ts";
+import { collect, wholeNumber } from "./option-values.ts";
 import { openTracedWeights } from "./traced-weights.ts";
 
 /** Options of this suite alone. */
@@ -44,6 +49,7 @@ export interface FinemoeSettings extends Settings {
   readonly liveTokens?: number;
   readonly livePolicies?: readonly string[];
   readonly modes?: readonly Mode[];
+  readonly render?: string;
 }
 
 const SHARES = [0.06, 0.12, 0.25, 0.5];
@@ -51,7 +57,6 @@ const RECORD = "warmset trace demo --text FILE... --decode 96 --probs --hidden -
 
 export function addFinemoeOptions(command: Command): void {
   const option = (flags: string, text: string) => new Option(flags, `finemoe: ${text}`);
-  const list = (text: string) => splitPolicyNames(text);
   command
     .addOption(option("--trace <dir>", `routing to replay (${RECORD})`))
     .addOption(option("--traced <file>", "the model that the trace was recorded from (default: the demo model)"))
@@ -61,13 +66,9 @@ export function addFinemoeOptions(command: Command): void {
       option(
         "--ablations [names]",
         `also the ablations of the paper's figures, all or of ${ABLATION_NAMES.join(", ")}`,
-      ).argParser(list),
+      ).argParser(splitPolicyNames),
     )
-    .addOption(
-      option("--real-trace <dir...>", "traces of other models, for hits alone").argParser(
-        (text: string, before: readonly string[] | undefined) => [...(before ?? []), text],
-      ),
-    )
+    .addOption(option("--real-trace <dir...>", "traces of other models, for hits alone").argParser(collect))
     .addOption(option("--live", "also run the engine, on an inflated model"))
     .addOption(option("--live-shares <percent>", "caches of those runs (default: 25)").argParser(shares))
     .addOption(option("--live-requests <count>", "prompts of a run").argParser(wholeNumber(1)).default(8))
@@ -75,19 +76,25 @@ export function addFinemoeOptions(command: Command): void {
     .addOption(
       option("--live-policies <names>", "policies of those runs (default: --policies)").argParser(splitPolicyNames),
     )
-    .addOption(option("--modes <names>", "modes of those runs (default: offline,online)").argParser(list));
+    .addOption(option("--modes <names>", "modes of those runs (default: offline,online)").argParser(splitPolicyNames))
+    .addOption(
+      option("--render <file>", "judge and show this kept result again (also to --html, --out); nothing is run"),
+    );
 }
 
 export async function benchFinemoe(argument: string | undefined, settings: FinemoeSettings): Promise<void> {
+  if (settings.render !== undefined) {
+    await show(judgedAgain(keptResult(settings.render, "--render")), settings);
+    return;
+  }
   if (settings.trace === undefined)
     throw new UsageError(`The suite finemoe replays a trace: give --trace DIR. Record one: ${RECORD}`);
   const policies = comparedPolicies(settings.policies ?? DEFAULT_POLICIES);
   const source = await openTrace(settings.trace);
-  const [{ inflatedDemo }, { runFinemoeSuite }, { tracedModel }, { finemoeText }] = await Promise.all([
+  const [{ inflatedDemo }, { runFinemoeSuite }, { tracedModel }] = await Promise.all([
     import("../bench/bench-model.ts"),
     import("../bench/finemoe/suite.ts"),
     import("../trace/record/traced-model.ts"),
-    import("../bench/finemoe/text.ts"),
   ]);
   using stop = stopSignal();
   const { signal } = stop;
@@ -108,7 +115,7 @@ export async function benchFinemoe(argument: string | undefined, settings: Finem
   const notes = source.unfinished === undefined ? [] : [source.unfinished];
   const machine = await machineOf(trace, model, settings);
   const cacheShares = settings.shares ?? SHARES;
-  const { out, html } = settings;
+  const { out } = settings;
   const result = await runFinemoeSuite({
     ...{ trace, machine, policies, predictor, cacheShares, notes, signal },
     traceName: `${path.basename(settings.trace)} (${source.description.model.name}, ${recorded.samples.length} samples)`,
@@ -116,20 +123,30 @@ export async function benchFinemoe(argument: string | undefined, settings: Finem
     ablations,
     realTraces: await realTraces(settings.realTrace ?? [], signal),
     live: settings.live ? liveOptions(model, settings, policies, cacheShares) : undefined,
-    earlier: out === undefined ? undefined : earlierResult(out),
+    earlier: out === undefined || !existsSync(out) ? undefined : keptResult(out, "--out"),
     workers: settings.workers ?? availableParallelism(),
     command: commandLine(process.argv.slice(2)),
     onProgress: tell,
     onResult: (sofar) => {
-      if (out !== undefined) keepCompact(out, sofar);
+      if (out !== undefined) keepResult(out, sofar, compactJson);
     },
   });
-  if (out !== undefined) keepCompact(out, result);
+  await show(result, settings);
+}
+
+async function show(result: FinemoeResult, { out, html, json }: FinemoeSettings): Promise<void> {
+  if (out !== undefined) keepResult(out, result, compactJson);
   if (html !== undefined) {
     const { renderFinemoeHtml } = await import("../report/finemoe-report.ts");
     writeFileSync(html, renderFinemoeHtml(result));
   }
-  process.stdout.write(`${settings.json ? JSON.stringify(result) : finemoeText(result)}\n`);
+  process.stdout.write(`${json ? JSON.stringify(result) : finemoeText(result)}\n`);
+}
+
+/** What follows from its rows, as it is worked out today. */
+function judgedAgain(kept: FinemoeResult): FinemoeResult {
+  const { rows, realTraces } = kept;
+  return { ...kept, published: comparePublished(rows), targets: judgeFinemoe(rows, realTraces) };
 }
 
 /** Trained on the training prompts alone; undefined when no policy asks for one, or the trace has no routers' inputs. */
@@ -204,11 +221,18 @@ function ablationsOf({ ablations = [] }: FinemoeSettings): readonly string[] {
   return ablations;
 }
 
-function earlierResult(file: string): FinemoeResult | undefined {
-  if (!existsSync(file)) return undefined;
-  const earlier = JSON.parse(readFileSync(file, "utf8")) as FinemoeResult;
-  if (earlier.kind !== "finemoe") throw new UsageError(`--out ${file} holds the result of another bench.`);
-  return earlier;
+function keptResult(file: string, flag: string): FinemoeResult {
+  const kept = readKept(file, flag);
+  if (kept?.kind !== "finemoe") throw new UsageError(`${flag} ${file} holds no result of the suite finemoe.`);
+  return kept;
+}
+
+function readKept(file: string, flag: string): FinemoeResult {
+  try {
+    return JSON.parse(readFileSync(file, "utf8"));
+  } catch (error) {
+    throw new UsageError(`${flag} ${file}: ${error instanceof Error ? error.message : String(error)}`);
+  }
 }
 
 /** Folders of whoever ran it say nothing and do not belong into a result. */

@@ -40,6 +40,16 @@ test("Ctrl-C ends it, the running contender too", async () => {
   expect(await finished).toMatchObject({ exitCode: 130, stdout: "" });
 });
 
+test.each([
+  ["the other suite", ["--live"], "--live is of the suite finemoe"],
+  ["this suite", ["--suite", "finemoe"], "--memory is of the suite memory"],
+  ["a policy that is not measured", ["--predictor", "none"], "--predictor is for the policy promoe"],
+])("an option of %s is not ignored", async (_, args, message) => {
+  const { exitCode, stdout, stderr } = await warmset([...short, ...args]);
+  expect({ exitCode, stdout }).toEqual({ exitCode: 2, stdout: "" });
+  expect(stderr).toContain(message);
+});
+
 test("an unknown policy is refused before anything runs", async () => {
   expect(await warmset([...short, "--policies", "lru,mru"])).toMatchObject({ exitCode: 2, stdout: "" });
 });

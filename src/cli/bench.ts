@@ -12,12 +12,17 @@ import { DEFAULT_POLICY } from "../engine/options.ts";
 import { openGguf } from "../gguf/index.ts";
 import { policyByName } from "../policy/by-name.ts";
 import { addFinemoeOptions, benchFinemoe, type FinemoeSettings } from "./bench-finemoe.ts";
-import { addOptions, type Settings, settingsOf } from "./config.ts";
+import { addOptions, refuseOptions, type Settings, settingsOf } from "./config.ts";
 import { UsageError } from "./failure.ts";
 import { stopSignal } from "./interruption.ts";
-import { modelPath, routerOption } from "./model-options.ts";
+import { modelPath, refuseUnusedFiles, routerOption } from "./model-options.ts";
 
 const DEFAULT_LIMITS = "50%,33%,20%";
+/** Options that the other suite would ignore. */
+const OF_MEMORY = [
+  ...(["memory", "tokens", "warmup", "text", "complete", "repack"] as const),
+  ...(["predictor", "router", "routerScale"] as const),
+];
 const SHIPPED_TEXTS = fileURLToPath(new URL("../../models/text", import.meta.url));
 
 export function addBenchCommand(program: Command): void {
@@ -25,31 +30,30 @@ export function addBenchCommand(program: Command): void {
     .command("bench [MODEL]")
     .description("compare with stock llama.cpp on the same tokens, under the same memory limits");
   command.option("--memory <sizes>", `limits, comma-separated: 6GiB, 50% (default: ${DEFAULT_LIMITS})`);
-  addOptions(command, [
-    "policies",
-    "tokens",
-    "warmup",
-    "runs",
-    "threads",
-    "text",
-    "complete",
-    "repack",
-    "predictor",
-    "router",
-    "routerScale",
-    "out",
-  ]);
+  addOptions(command, ["policies", "runs", "threads", "out"]);
+  addOptions(
+    command,
+    OF_MEMORY.filter((name) => name !== "memory"),
+  );
   command.addOption(
     new Option("--suite <name>", "what is compared: memory (with llama.cpp), or finemoe (policies with each other)")
       .choices(["memory", "finemoe"])
       .default("memory"),
   );
+  const before = command.options.length;
   addFinemoeOptions(command);
   addOptions(command, ["calibrate", "profile", "disk", "workers", "html"]);
+  const ofFinemoe = command.options.slice(before).map((option) => option.attributeName());
   addOptions(command, ["model", "json", "quiet", "verbose"]);
   command.action((argument: string | undefined) => {
     const settings = settingsOf(command) as FinemoeSettings & { readonly suite: string };
-    return settings.suite === "finemoe" ? benchFinemoe(argument, settings) : bench(argument, settings);
+    if (settings.suite === "finemoe") {
+      refuseOptions(command, OF_MEMORY, "is of the suite memory: leave it out, or --suite finemoe.");
+      return benchFinemoe(argument, settings);
+    }
+    refuseOptions(command, ofFinemoe, "is of the suite finemoe: give --suite finemoe, or leave it out.");
+    refuseUnusedFiles(command, settings.policies ?? [DEFAULT_POLICY]);
+    return bench(argument, settings);
   });
 }
 

@@ -9,7 +9,7 @@ import { computeMsOf } from "../simulate/compute-model.ts";
 import type { Calibration, MeasuredCompute } from "../simulate/profile.ts";
 import { withCalibration } from "../simulate/profile.ts";
 import { profilePath, readProfile, writeProfile } from "../simulate/profile-file.ts";
-import { addOptions, type Settings, settingsOf } from "./config.ts";
+import { addOptions, refuseOptions, type Settings, settingsOf } from "./config.ts";
 import { alignColumns, formatBytes, formatMs, formatRate, formatShare } from "./format.ts";
 import { stopSignal } from "./interruption.ts";
 import { modelPath } from "./model-options.ts";
@@ -24,7 +24,12 @@ export function addCalibrateCommand(program: Command): void {
     "experts held while computing is measured: 4GiB, 50% (default: half of them)",
   );
   addOptions(command, ["threads", "profile", "model", "json", "quiet", "verbose"]);
-  command.action((argument: string | undefined) => run(argument, settingsOf(command)));
+  command.action((argument: string | undefined) => {
+    const settings = settingsOf(command);
+    if (argument === undefined && settings.model === undefined)
+      refuseOptions(command, ["expertMemory", "threads"], "is for measuring how fast a model computes: name one.");
+    return run(argument, settings);
+  });
 }
 
 async function run(argument: string | undefined, settings: Settings): Promise<void> {

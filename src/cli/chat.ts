@@ -6,6 +6,7 @@ import { basename } from "node:path";
 import { createInterface, type Interface } from "node:readline";
 import type { Command } from "commander";
 import type { GenerateOptions, GenerationResult, MoeModel } from "../engine/open-model.ts";
+import { DEFAULT_POLICY } from "../engine/options.ts";
 import { processMemory } from "../engine/process-memory.ts";
 import { ModelError } from "../engine/protocol.ts";
 import {
@@ -19,7 +20,7 @@ import {
 import { Conversation } from "./conversation.ts";
 import { EXIT, InterruptedError, OutputClosedError } from "./failure.ts";
 import { listenForSignals } from "./interruption.ts";
-import { generateOptions, givenTemplate, modelPath } from "./model-options.ts";
+import { generateOptions, givenTemplate, modelPath, refuseUnusedFiles } from "./model-options.ts";
 import { openWithStatus } from "./open-with-status.ts";
 import { runSummary } from "./run-report.ts";
 import { StatusLine } from "./status-line.ts";
@@ -37,7 +38,11 @@ export function addChatCommand(program: Command): void {
     "quiet",
     "verbose",
   ]);
-  command.action((argument: string | undefined) => chat(argument, settingsOf(command)));
+  command.action((argument: string | undefined) => {
+    const settings = settingsOf(command);
+    refuseUnusedFiles(command, [settings.policy ?? DEFAULT_POLICY]);
+    return chat(argument, settings);
+  });
 }
 
 const HELP = `  /help   this list

@@ -1,6 +1,7 @@
 /** Runs the compiled `warmset` as users do: a process with arguments, pipes and an exit code. Nothing is mocked. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { compiledModule } from "../compiled-module.ts";
 
@@ -83,6 +84,28 @@ export function childrenOf(pid: number): number[] {
         return []; // ended meanwhile
       }
     });
+}
+
+/** Resolves once the process has put a listener on SIGHUP, which Node does not do by itself: our signals arrive. Linux only. */
+export async function listens(pid: number): Promise<void> {
+  const SIGHUP = 1n;
+  const caught = () => {
+    const [, mask] = /^SigCgt:\s*([0-9a-f]+)$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8")) ?? [];
+    return (BigInt(`0x${mask}`) >> (SIGHUP - 1n)) & 1n;
+  };
+  while (caught() === 0n) await sleep(10);
+}
+
+/** Resolves once the process has computed for so long from now on, however busy the machine is. Linux only. */
+export async function computed(pid: number, cpuMs: number): Promise<void> {
+  const MS_PER_TICK = 10;
+  const cpuNow = () => {
+    // proc_pid_stat(5): user and system time are the 12th and 13th field behind the name in brackets.
+    const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ").at(-1)!.split(" ");
+    return MS_PER_TICK * (Number(fields[11]) + Number(fields[12]));
+  };
+  const end = cpuNow() + cpuMs;
+  while (cpuNow() < end) await sleep(10);
 }
 
 export function isRunning(pid: number): boolean {

@@ -11,8 +11,9 @@ import { splitPolicyNames } from "../policy/policy-switches.ts";
 import { PREDICTOR_KINDS, type PredictorKind } from "../predict/router-predictor.ts";
 import { TRAINING_DEFAULTS } from "../predict/training-defaults.ts";
 import { DEFAULT_ALWAYS_KEEP } from "../routing/cache-bias.ts";
-import { REQUEST_LENGTHS, type RequestLengths } from "../workload/request-lengths.ts";
+import type { RequestLengths } from "../workload/request-lengths.ts";
 import { UsageError } from "./failure.ts";
+import { collect, decimal, LENGTH_NAMES, numbers, requestLengths, weights, wholeNumber } from "./option-values.ts";
 
 /**
  * What the options of a command came to. A field is undefined when neither the command line nor the environment says
@@ -104,8 +105,6 @@ export interface Settings {
   readonly quiet?: boolean;
   readonly verbose?: boolean;
 }
-
-const lengthNames = Object.keys(REQUEST_LENGTHS).join(", ");
 
 /** ggml's own limit (GGML_MAX_N_THREADS, ggml/include/ggml.h); far beyond it the system runs out of memory for stacks. */
 const MAX_THREADS = 512;
@@ -228,7 +227,7 @@ const OPTIONS = {
   lengths: () =>
     new Option(
       "--lengths <name>",
-      `tokens of prompts (at most) and answers (always): ${lengthNames}, or such as 37/127`,
+      `tokens of prompts (at most) and answers (always): ${LENGTH_NAMES}, or such as 37/127`,
     ).argParser(requestLengths),
   turns: () =>
     new Option("--turns <which>", "of a conversation: the user's first turn, or all up to the user's last one")
@@ -433,6 +432,17 @@ export function settingsOf(command: Command, environment: NodeJS.ProcessEnv = pr
   return withOneBudget(command);
 }
 
+/**
+ * For options that would be ignored beside what else was said. A variable of the environment is for all commands, so it may
+ * mean nothing to one; on the command line an option is meant.
+ * @throws UsageError
+ */
+export function refuseOptions(command: Command, names: readonly string[], why: string): void {
+  for (const option of command.options)
+    if (names.includes(option.attributeName()) && command.getOptionValueSource(option.attributeName()) === "cli")
+      throw new UsageError(`${option.long} ${why}`);
+}
+
 function environmentName(option: Option): string {
   return `WARMSET_${(option.long ?? "").slice(2).replaceAll("-", "_").toUpperCase()}`;
 }
@@ -463,54 +473,4 @@ function withOneBudget(command: Command): Settings {
   if (source === command.getOptionValueSource("expertMemory"))
     throw new UsageError("Give --memory (everything) or --expert-memory (experts alone), not both.");
   return source === "cli" ? { ...rest, memory } : { ...rest, expertMemory };
-}
-
-export function wholeNumber(smallest: number, largest = Number.MAX_SAFE_INTEGER): (text: string) => number {
-  return (text) => {
-    const value = Number(text);
-    if (text.trim() === "" || !Number.isSafeInteger(value) || value < smallest || value > largest)
-      throw new InvalidArgumentError(`It must be a whole number ${range(smallest, largest)}.`);
-    return value;
-  };
-}
-
-function decimal(smallest: number, largest = Number.MAX_VALUE): (text: string) => number {
-  return (text) => {
-    const value = Number(text);
-    if (text.trim() === "" || !(value >= smallest && value <= largest))
-      throw new InvalidArgumentError(`It must be a number ${range(smallest, largest)}.`);
-    return value;
-  };
-}
-
-function range(smallest: number, largest: number): string {
-  return largest >= Number.MAX_SAFE_INTEGER ? `from ${smallest} on` : `from ${smallest} to ${largest}`;
-}
-
-function weights(text: string): Readonly<Record<string, number>> {
-  const pairs = text.split(",").map((part) => {
-    const [, label, weight] = /^(.+)=(.+)$/.exec(part.trim()) ?? [];
-    return [label, Number(weight)] as const;
-  });
-  if (pairs.some(([label, weight]) => label === undefined || !(weight >= 0)))
-    throw new InvalidArgumentError("It must be labels with weights, such as prose=2,python=1.");
-  return Object.fromEntries(pairs);
-}
-
-function requestLengths(text: string): RequestLengths {
-  const [, promptTokens, outputTokens] = (/^([1-9]\d{0,6})\/([1-9]\d{0,6})$/.exec(text) ?? []).map(Number);
-  if (promptTokens !== undefined) return { promptTokens, outputTokens };
-  if (Object.hasOwn(REQUEST_LENGTHS, text)) return REQUEST_LENGTHS[text as keyof typeof REQUEST_LENGTHS];
-  throw new InvalidArgumentError(`It must be ${lengthNames}, or two numbers such as 37/127.`);
-}
-
-function numbers(text: string): readonly number[] {
-  const values = text.split(",").map((part) => (part.trim() === "" ? Number.NaN : Number(part)));
-  if (values.some((value) => !Number.isFinite(value)))
-    throw new InvalidArgumentError("It must be numbers separated by commas.");
-  return values;
-}
-
-function collect(text: string, before: readonly string[] | undefined): readonly string[] {
-  return [...(before ?? []), text];
 }

@@ -12,7 +12,7 @@ import { openTrace } from "../trace/trace-reader.ts";
 import { addOptions, type Settings, settingsOf } from "./config.ts";
 import { stopSignal } from "./interruption.ts";
 import { localityText } from "./locality-text.ts";
-import { StatusLine } from "./status-line.ts";
+import { StatusLine, TOKENS } from "./status-line.ts";
 
 export function addLocalityCommand(program: Command): void {
   const command = program
@@ -36,11 +36,6 @@ export function addLocalityCommand(program: Command): void {
   ]);
   command.action((directory: string) => locality(directory, settingsOf(command)));
 }
-
-const TOKENS = {
-  amount: (tokens: number) => `${tokens.toLocaleString("en-US")} tokens`,
-  rate: (perSecond: number) => `${Math.round(perSecond).toLocaleString("en-US")} tokens/s`,
-};
 
 async function locality(directory: string, settings: Settings): Promise<void> {
   using stop = stopSignal();

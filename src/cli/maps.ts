@@ -4,12 +4,13 @@ import { type Command, Option } from "commander";
 import { saveStore } from "../maps/index.ts";
 import { type FilledStore, fillStore } from "../policy/finemoe/fill-store.ts";
 import { openTrace } from "../trace/trace-reader.ts";
-import { addOptions, type Settings, settingsOf, wholeNumber } from "./config.ts";
+import { addOptions, type Settings, settingsOf } from "./config.ts";
 import { UsageError } from "./failure.ts";
 import { alignColumns, formatBytes } from "./format.ts";
 import { stopSignal } from "./interruption.ts";
-import { modelPath } from "./model-options.ts";
-import { StatusLine } from "./status-line.ts";
+import { modelPath, withoutUndefined } from "./model-options.ts";
+import { wholeNumber } from "./option-values.ts";
+import { StatusLine, TOKENS } from "./status-line.ts";
 import { openTracedWeights } from "./traced-weights.ts";
 
 export function addMapsCommand(program: Command): void {
@@ -30,11 +31,6 @@ export function addMapsCommand(program: Command): void {
   command.action((directory: string) => run(directory, settingsOf(command)));
 }
 
-const TOKENS = {
-  amount: (tokens: number) => `${tokens.toLocaleString("en-US")} tokens`,
-  rate: (perSecond: number) => `${Math.round(perSecond).toLocaleString("en-US")} tokens/s`,
-};
-
 async function run(directory: string, settings: Settings & { readonly distance?: number }): Promise<void> {
   const { out, capacity, encoding, record, distance, quiet = false } = settings;
   if (out === undefined) throw new UsageError("Say where the maps are written with --out FILE.");
@@ -44,10 +40,7 @@ async function run(directory: string, settings: Settings & { readonly distance?:
   using stop = stopSignal();
   using status = new StatusLine({ quiet });
   const filled = await fillStore(source, {
-    ...(capacity === undefined ? {} : { capacity }),
-    ...(encoding === undefined ? {} : { encoding }),
-    ...(record === undefined ? {} : { record }),
-    ...(distance === undefined ? {} : { distance }),
+    ...withoutUndefined({ capacity, encoding, record, distance }),
     embeddings: weights.embeddings,
     signal: stop.signal,
     onProgress: (done, total) => status.progress("storing maps", done, total, TOKENS),

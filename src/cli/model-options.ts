@@ -1,10 +1,11 @@
 /** From a command's settings to the options of the engine. Reads the files that options name; opens no model. */
 import { existsSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import type { Command } from "commander";
 import type { GenerateOptions, OpenModelOptions } from "../engine/open-model.ts";
 import { openGguf } from "../gguf/index.ts";
 import { parseCacheBias } from "../routing/cache-bias.ts";
-import type { Settings } from "./config.ts";
+import { refuseOptions, type Settings } from "./config.ts";
 import { UsageError } from "./failure.ts";
 
 /** The model that comes with warmset; `demo` names it on every command line. */
@@ -52,6 +53,19 @@ export function routerOption({ router, routerScale }: Settings): OpenModelOption
   return undefined;
 }
 
+/** Files that no policy of the command begins with. @throws UsageError */
+export function refuseUnusedFiles(command: Command, policies: readonly string[]): void {
+  const bases = policies.map((name) => name.split(/[:+]/)[0]);
+  if (!bases.includes("promoe"))
+    refuseOptions(
+      command,
+      ["predictor"],
+      "is for the policy promoe, which is not used: name it, or leave the file out.",
+    );
+  if (!bases.some((name) => name.startsWith("finemoe")))
+    refuseOptions(command, ["maps"], "is for the policy finemoe, which is not used: name it, or leave the file out.");
+}
+
 function trainedContext(path: string): number {
   const { metadata } = openGguf(path);
   return metadata.number(`${metadata.string("general.architecture")}.context_length`);
@@ -94,6 +108,6 @@ function readOptionFile(option: string, file: string): string {
 type WithoutUndefined<T> = { [K in keyof T]?: Exclude<T[K], undefined> };
 
 /** An option that was not given must be absent, so that the engine's default holds. */
-function withoutUndefined<T extends object>(options: T): WithoutUndefined<T> {
+export function withoutUndefined<T extends object>(options: T): WithoutUndefined<T> {
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as WithoutUndefined<T>;
 }

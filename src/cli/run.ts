@@ -2,6 +2,7 @@
 import { text } from "node:stream/consumers";
 import type { Command } from "commander";
 import { warmsetVersion } from "../bench/machine.ts";
+import { DEFAULT_POLICY } from "../engine/options.ts";
 import { processMemory } from "../engine/process-memory.ts";
 import {
   addOptions,
@@ -13,7 +14,7 @@ import {
 } from "./config.ts";
 import { OutputClosedError, UsageError } from "./failure.ts";
 import { stopSignal } from "./interruption.ts";
-import { generateOptions, givenTemplate, modelPath } from "./model-options.ts";
+import { generateOptions, givenTemplate, modelPath, refuseUnusedFiles } from "./model-options.ts";
 import { openWithStatus } from "./open-with-status.ts";
 import { type RunConfiguration, type RunFigures, runDocument, runSummary } from "./run-report.ts";
 import { StatusLine } from "./status-line.ts";
@@ -34,7 +35,11 @@ export function addRunCommand(program: Command): void {
     "quiet",
     "verbose",
   ]);
-  command.action((argument: string | undefined) => run(argument, settingsOf(command)));
+  command.action((argument: string | undefined) => {
+    const settings = settingsOf(command);
+    refuseUnusedFiles(command, [settings.policy ?? DEFAULT_POLICY]);
+    return run(argument, settings);
+  });
 }
 
 async function run(argument: string | undefined, settings: Settings): Promise<void> {

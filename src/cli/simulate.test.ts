@@ -1,14 +1,13 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { gunzipSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { copyMetadata, copyTensor, openGguf, writeGguf } from "../gguf/index.ts";
 import type { SimulationRow } from "../simulate/simulation-row.ts";
 import { importRouteTrace } from "../trace/index.ts";
-import { start, warmset } from "./command-line.test-data.ts";
+import { computed, listens, start, warmset } from "./command-line.test-data.ts";
 
 const folder = mkdtempSync(path.join(os.tmpdir(), "warmset-simulate-"));
 const trace = path.join(folder, "gptoss");
@@ -170,8 +169,8 @@ test("Ctrl-C ends it in the midst of a sample, on any number of threads", async 
   const policies = new Array(300).fill("lfu-per-layer").join(",");
   for (const workers of ["1", "2"]) {
     const { child, finished } = start(["simulate", trace, "--policies", policies, "--workers", workers], { env });
-    // Until it listens, which cannot be seen from outside (Node catches SIGINT from its start on): several times as long.
-    await sleep(2000);
+    await listens(child.pid!);
+    await computed(child.pid!, 500);
     const sent = performance.now();
     child.kill("SIGINT");
     expect(await finished).toMatchObject({ exitCode: 130, stdout: "" });

@@ -18,13 +18,14 @@ import { type Simulation, simulate } from "../simulate/sweep.ts";
 import type { TraceDescription } from "../trace/trace.ts";
 import { openTrace } from "../trace/trace-reader.ts";
 import { calibrateAndKeep, noiseOf } from "./calibrate.ts";
-import { addOptions, type Settings, settingsOf, wholeNumber } from "./config.ts";
+import { addOptions, type Settings, settingsOf } from "./config.ts";
 import { UsageError } from "./failure.ts";
 import { alignColumns, formatBytes, formatMs, formatShare, threeDigits } from "./format.ts";
 import { stopSignal } from "./interruption.ts";
 import { readMapsFile } from "./maps.ts";
-import { modelPath } from "./model-options.ts";
-import { StatusLine } from "./status-line.ts";
+import { modelPath, refuseUnusedFiles } from "./model-options.ts";
+import { wholeNumber } from "./option-values.ts";
+import { StatusLine, TOKENS } from "./status-line.ts";
 import { openTracedWeights } from "./traced-weights.ts";
 
 const DEFAULT_POLICIES = ["on-demand", "lru", "next-use", "belady", "oracle-prefetch"];
@@ -54,13 +55,12 @@ export function addSimulateCommand(program: Command): void {
     new Option("--warmup <count>", "decode steps before the count starts").argParser(wholeNumber(0)).default(0),
   );
   addOptions(command, ["workers", "json", "quiet", "verbose"]);
-  command.action((directory: string) => run(directory, settingsOf(command)));
+  command.action((directory: string) => {
+    const settings = settingsOf(command);
+    refuseUnusedFiles(command, settings.policies ?? DEFAULT_POLICIES);
+    return run(directory, settings);
+  });
 }
-
-const TOKENS = {
-  amount: (tokens: number) => `${tokens.toLocaleString("en-US")} tokens`,
-  rate: (perSecond: number) => `${Math.round(perSecond).toLocaleString("en-US")} tokens/s`,
-};
 
 async function run(directory: string, settings: Settings): Promise<void> {
   const policies = settings.policies ?? DEFAULT_POLICIES;

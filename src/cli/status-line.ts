@@ -23,6 +23,12 @@ export interface ProgressUnits {
   readonly rate: (perSecond: number) => string;
 }
 
+/** For work on traces, which has many tokens a second. */
+export const TOKENS: ProgressUnits = {
+  amount: (tokens) => `${tokens.toLocaleString("en-US")} tokens`,
+  rate: (perSecond) => `${Math.round(perSecond).toLocaleString("en-US")} tokens/s`,
+};
+
 const BYTES: ProgressUnits = { amount: formatBytes, rate: formatRate };
 
 export class StatusLine implements Disposable {

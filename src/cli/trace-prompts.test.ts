@@ -105,6 +105,8 @@ test.each([
   ["an unknown domain", ["--prompts", DEMO, "--requests", "2", "--mix", "poem=1"], "There are: javascript, math"],
   ["two formats", ["--prompts", DEMO, "--chat", "--raw"], "not both"],
   ["a missing file", ["--prompts", join(folder, "none"), "--decode", "1"], "no such file"],
+  ["a split of texts", ["--text", DEMO, "--split", "train"], "--split is for prompts"],
+  ["a temperature of texts", ["--text", DEMO, "--temp", "0"], "--temp is for what the model generates"],
   ["too long an answer", ["--prompts", DEMO, "--decode", "500"], "--prompt-tokens"],
 ])("what cannot be drawn or recorded is said: %s", async (_, args, message) => {
   const { exitCode, stdout, stderr } = await record(newDirectory(), ...args);

@@ -6,12 +6,13 @@ import { type Command, Option } from "commander";
 import { type RecordGeneration, type RecordTraceOptions, recordTrace } from "../trace/record/record-trace.ts";
 import type { RecordingProgress, RecordingSummary } from "../trace/record/recording-job.ts";
 import type { TextFile } from "../trace/record/text-samples.ts";
-import { addOptions, MODEL_OPTIONS, type Settings, settingsOf } from "./config.ts";
+import { addOptions, MODEL_OPTIONS, refuseOptions, type Settings, settingsOf } from "./config.ts";
 import { UsageError } from "./failure.ts";
 import { alignColumns, formatMs } from "./format.ts";
 import { stopSignal } from "./interruption.ts";
 import { labelledFile } from "./labelled-file.ts";
 import { modelPath, openOptions } from "./model-options.ts";
+import { collect } from "./option-values.ts";
 import { StatusLine } from "./status-line.ts";
 import { type DrawnPrompts, drawPrompts } from "./trace-prompts.ts";
 
@@ -20,6 +21,9 @@ const TOKENS = {
   rate: (perSecond: number) => `${perSecond.toFixed(perSecond < 100 ? 1 : 0)} tokens/s`,
 };
 
+const OF_PROMPTS = ["split", "mix", "requests", "lengths", "turns", "chat", "raw", "skipBad"] as const;
+const OF_ANSWERS = ["temp", "topK", "topP", "minP", "seed", "ignoreEos"] as const;
+
 /** Makes recording what `trace` does with a model; its subcommands are added elsewhere. */
 export function addTraceRecording(trace: Command): void {
   // Options behind a subcommand's name are that subcommand's, also where they have the same name. The program must read
@@ -27,15 +31,26 @@ export function addTraceRecording(trace: Command): void {
   trace.enablePositionalOptions().argument("[MODEL]");
   trace.addOption(
     new Option("--text <[label=]file...>", "texts to record, each with the label of its domain if wanted").argParser(
-      (text: string, before: readonly string[] | undefined) => [...(before ?? []), text],
+      collect,
     ),
   );
   trace.option("--out <directory>", "where the trace is written");
   addOptions(trace, ["domain", "sampleLength", "samples", "probs", "hidden", "decode", "promptTokens"]);
-  addOptions(trace, ["prompts", "split", "mix", "requests", "lengths", "turns", "chat", "raw", "skipBad"]);
-  addOptions(trace, ["temp", "topK", "topP", "minP", "seed", "ignoreEos", "resume"]);
+  addOptions(trace, ["prompts", ...OF_PROMPTS, ...OF_ANSWERS, "resume"]);
   addOptions(trace, [...MODEL_OPTIONS.filter((name) => name !== "ctxSize"), "model", "json", "quiet", "verbose"]);
-  trace.action((argument: string | undefined) => record(argument, settingsOf(trace)));
+  trace.action((argument: string | undefined) => {
+    const settings = settingsOf(trace);
+    if (settings.prompts === undefined) {
+      refuseOptions(trace, OF_PROMPTS, "is for prompts: give them with --prompts FILE instead of texts.");
+      if (settings.decode === undefined)
+        refuseOptions(
+          trace,
+          [...OF_ANSWERS, "promptTokens"],
+          "is for what the model generates, and texts are given whole: add --decode TOKENS.",
+        );
+    }
+    return record(argument, settings);
+  });
 }
 
 async function record(argument: string | undefined, settings: Settings): Promise<void> {

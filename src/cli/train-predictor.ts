@@ -12,12 +12,13 @@ import type { HeadRecall } from "../predict/router-predictor.ts";
 import { type TrainingReport, trainPredictor } from "../predict/train-predictor.ts";
 import type { TraceDescription } from "../trace/trace.ts";
 import { openTrace } from "../trace/trace-reader.ts";
-import { addOptions, type Settings, settingsOf, wholeNumber } from "./config.ts";
+import { addOptions, type Settings, settingsOf } from "./config.ts";
 import { UsageError } from "./failure.ts";
 import { alignColumns, formatBytes, formatMs, formatShare } from "./format.ts";
 import { stopSignal } from "./interruption.ts";
-import { modelPath } from "./model-options.ts";
-import { StatusLine } from "./status-line.ts";
+import { modelPath, withoutUndefined } from "./model-options.ts";
+import { wholeNumber } from "./option-values.ts";
+import { StatusLine, TOKENS } from "./status-line.ts";
 
 export function addTrainPredictorCommand(program: Command): void {
   const command = program
@@ -38,11 +39,6 @@ export function addTrainPredictorCommand(program: Command): void {
   command.action((directory: string) => run(directory, settingsOf(command)));
 }
 
-const TOKENS = {
-  amount: (tokens: number) => `${tokens.toLocaleString("en-US")} tokens`,
-  rate: (perSecond: number) => `${Math.round(perSecond).toLocaleString("en-US")} tokens/s`,
-};
-
 async function run(directory: string, settings: Settings): Promise<void> {
   const file = settings.out;
   if (file === undefined) throw new UsageError("Say where the predictor is written with --out FILE.");
@@ -56,7 +52,7 @@ async function run(directory: string, settings: Settings): Promise<void> {
   using status = new StatusLine({ quiet: settings.quiet ?? false });
   let step = "";
   const report = await trainPredictor(source, {
-    ...given({ kind, width, stride, window, epochs, maxTokens, seed }),
+    ...withoutUndefined({ kind, width, stride, window, epochs, maxTokens, seed }),
     routers,
     threads: settings.workers ?? availableParallelism(),
     signal: stop.signal,
@@ -92,11 +88,6 @@ function tracedRouters(name: string, { model }: TraceDescription, notes: string[
   const routers = readRouterWeights(gguf, readMoeLayout(gguf));
   if (routers === undefined) notes.push("The model's routers are not float32: no look-ahead to start from or compare.");
   return routers;
-}
-
-function given<T extends object>(options: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
-  const entries = Object.entries(options).filter(([, value]) => value !== undefined);
-  return Object.fromEntries(entries) as { [K in keyof T]?: Exclude<T[K], undefined> };
 }
 
 const GUESSES = ["predictor", "nextGate", "previousToken", "popularity"] as const;

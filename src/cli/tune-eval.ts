@@ -8,11 +8,12 @@ import path from "node:path";
 import { type Command, Option } from "commander";
 import type { EvaluationJob, EvaluationResult, RouterVariant } from "../tune/eval/evaluation.ts";
 import type { LiveSettings } from "../tune/eval/live.ts";
-import { addOptions, MODEL_OPTIONS, type Settings, settingsOf, wholeNumber } from "./config.ts";
+import { addOptions, MODEL_OPTIONS, type Settings, settingsOf } from "./config.ts";
 import { UsageError } from "./failure.ts";
 import { stopSignal } from "./interruption.ts";
 import { labelledFile } from "./labelled-file.ts";
 import { modelPath } from "./model-options.ts";
+import { wholeNumber } from "./option-values.ts";
 import { StatusLine } from "./status-line.ts";
 import { evaluationText } from "./tune-eval-text.ts";
 import {

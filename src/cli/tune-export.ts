@@ -5,11 +5,12 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import type { ExportForm, ExportSummary } from "../adapter/index.ts";
 import type { AdapterProbe } from "../llama/adapter-probe.ts";
-import { addOptions, type Settings, settingsOf, wholeNumber } from "./config.ts";
+import { addOptions, type Settings, settingsOf } from "./config.ts";
 import { UsageError } from "./failure.ts";
 import { alignColumns, formatShare } from "./format.ts";
 import { stopSignal } from "./interruption.ts";
 import { modelPath } from "./model-options.ts";
+import { wholeNumber } from "./option-values.ts";
 import { StatusLine } from "./status-line.ts";
 
 interface ExportSettings extends Settings {

@@ -1,8 +1,8 @@
 /** Options that the subcommands of `tune` share, and how their values are read. */
 import { InvalidArgumentError, Option } from "commander";
 import { memoryBudget } from "../engine/byte-size.ts";
+import type { EngineSettings } from "../engine/engine-settings.ts";
 import { DEFAULT_POLICY } from "../engine/options.ts";
-import type { EngineSettings } from "../trace/record/recording-job.ts";
 import type { TextFile } from "../trace/record/text-samples.ts";
 import type { Settings } from "./config.ts";
 import { UsageError } from "./failure.ts";

@@ -7,11 +7,12 @@ import { type Command, InvalidArgumentError, Option } from "commander";
 import { openGguf, readMoeLayout } from "../gguf/index.ts";
 import { type ResidencyTarget, type RoutingWeights, START_WEIGHTS } from "../tune/objective/index.ts";
 import type { TuneMethod, TuningJob, TuningProgress, TuningText } from "../tune/run/tuning-job.ts";
-import { addOptions, MODEL_OPTIONS, settingsOf, wholeNumber } from "./config.ts";
+import { addOptions, MODEL_OPTIONS, settingsOf } from "./config.ts";
 import { UsageError } from "./failure.ts";
 import { formatShare } from "./format.ts";
 import { stopSignal } from "./interruption.ts";
 import { modelPath } from "./model-options.ts";
+import { wholeNumber } from "./option-values.ts";
 import { StatusLine } from "./status-line.ts";
 import {
   decimal,
@@ -193,6 +194,7 @@ function tuningJob(model: string, settings: RunSettings): TuningJob {
   const warmup = Math.min(WARMUP_STEPS, Math.ceil(WARMUP_SHARE * steps));
   const terms = {
     weights: { ...START_WEIGHTS, ...settings.lambda },
+    adaptTrust: !(settings.fixedTrust ?? false),
     residencyTarget: residencyTarget(model, settings, objective, deploy),
     window: Number(settings.window ?? 32),
     promptWeight: settings.promptWeight ?? 0.3,
@@ -206,7 +208,7 @@ function tuningJob(model: string, settings: RunSettings): TuningJob {
       ...{ ...terms, steps, stepTokens, sequenceTokens, learningRate: lr },
       task: settings.task ?? (objective === "remoe" ? "ce" : "kd"),
       ...{ warmupSteps: settings.lrWarmup ?? warmup, warmupLocality: settings.localityWarmup ?? warmup },
-      ...{ adaptTrust: !(settings.fixedTrust ?? false), couple: settings.couple ?? false },
+      couple: settings.couple ?? false,
     },
     ...{ mus: settings.mu ?? [32, 16, 8, 4, 2], cacheShare: deploy },
     checkpoint:

@@ -18,6 +18,7 @@ import { openPolicy } from "./learned-file.ts";
 import { openSession } from "./open-session.ts";
 import type { GenerateRequest, GenerateResult, ModelInfo, OpenRequest, Prompt, Reply, Request } from "./protocol.ts";
 import { toPortable } from "./protocol.ts";
+import { routersHash } from "./router-override.ts";
 import type { Session } from "./session.ts";
 
 const PROGRESS_INTERVAL_MS = 100;
@@ -39,7 +40,8 @@ function open(id: number, request: OpenRequest): ModelInfo {
   const maps = request.maps === undefined ? undefined : readFileSync(request.maps);
   const stopwatch = () => performance.now();
   const { policy, learned, notes } = openPolicy(request.policy, {
-    modelPath: request.path,
+    modelHash,
+    routersHash: () => request.router && routersHash(request.path, request.router),
     learned: request.learned,
     make: (name, resources) => policyByName(name, { ...resources, predictor, maps, modelHash, stopwatch }),
   });

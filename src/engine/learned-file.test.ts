@@ -7,7 +7,7 @@ import type { Policy } from "../cache/policy.ts";
 import { headerHash } from "../gguf/header-hash.ts";
 import { openGguf } from "../gguf/index.ts";
 import { DEMO_MODEL } from "../llama/demo-model.test-data.ts";
-import { lru } from "../policy/index.ts";
+import { lru, policyByName } from "../policy/index.ts";
 import { type LearnedFile, learnedPath, openPolicy, readLearned, writeLearned } from "./learned-file.ts";
 import { openSession } from "./open-session.ts";
 
@@ -79,7 +79,9 @@ describe("a file of what was learned", () => {
   test("of another model or policy is told of", () => {
     const file = fileOf("foreign.bin");
     writeLearned(file, Uint8Array.of(1));
-    expect(readLearned({ ...file, model: "cd".repeat(32) })).toEqual({ problem: "it is of another model" });
+    expect(readLearned({ ...file, model: "cd".repeat(32) })).toEqual({
+      problem: "it is of another model or other routers",
+    });
     expect(readLearned({ ...file, policy: "theirs" })).toEqual({ problem: "it is of another policy (ours)" });
   });
 
@@ -97,7 +99,8 @@ describe("a file of what was learned", () => {
 describe("a policy", () => {
   const make = (_: string, { learned }: { learned?: Uint8Array } = {}) => counting(learned);
   const environment = { WARMSET_HOME: path.join(folder, "home") };
-  const options = { modelPath: DEMO_MODEL, environment, make };
+  const modelHash = headerHash(openGguf(DEMO_MODEL));
+  const options = { modelHash, environment, make };
   const run = (learned: string) => {
     const opened = openPolicy("counting", { ...options, learned });
     const memory = { kind: "experts", bytes: 14e6 } as const;
@@ -115,7 +118,7 @@ describe("a policy", () => {
 
   test("goes on with what it had learned when the model was closed", () => {
     const first = run("auto");
-    expect(first.learned?.model).toBe(headerHash(openGguf(DEMO_MODEL)));
+    expect(first.learned?.model).toBe(modelHash);
     expect(countIn(first.learned)).toBe(8);
     expect(countIn(run("auto").learned)).toBe(16);
     expect(countIn(run("auto").learned)).toBe(24);
@@ -126,8 +129,17 @@ describe("a policy", () => {
 
   test("keeps nothing when told so, or when it learns nothing", () => {
     expect(run("off").learned).toBeUndefined();
-    const plain = openPolicy("lru", { modelPath: "/no/such/file", learned: "auto", environment });
+    const routersHash = () => expect.unreachable();
+    const plain = openPolicy("lru", { modelHash, routersHash, learned: "auto", environment, make: policyByName });
     expect(plain).toMatchObject({ learned: undefined, notes: [] });
+  });
+
+  test("does not begin with what it learned of other routers", () => {
+    const pathWith = (routers?: string) =>
+      openPolicy("counting", { ...options, learned: "auto", routersHash: () => routers }).learned!.path;
+    const paths = [pathWith(), pathWith("ab"), pathWith("cd")];
+    expect(new Set(paths).size).toBe(3);
+    expect(pathWith("ab")).toBe(paths[1]);
   });
 
   test("starts anew, and says so, with a file that it cannot use", () => {

@@ -1,6 +1,6 @@
 /**
- * What a policy has learned, kept from one run to the next: one small file per model and policy in the user's cache folder,
- * because it can be learned again. A file that is damaged, or of another model or policy, is told of and left unused;
+ * What a policy has learned, kept from one run to the next: one small file per model, routers and policy in the user's cache
+ * folder, because it can be learned again. A file that is damaged, or of another model or policy, is told of and left unused;
  * what the bytes mean is the policy's business.
  */
 import { createHash } from "node:crypto";
@@ -8,14 +8,12 @@ import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node
 import os from "node:os";
 import nodePath from "node:path";
 import type { Policy } from "../cache/policy.ts";
-import { headerHash } from "../gguf/header-hash.ts";
-import { openGguf } from "../gguf/index.ts";
-import { policyByName } from "../policy/by-name.ts";
+import type { policyByName } from "../policy/by-name.ts";
 
 /** Where a policy keeps what it learns, and of which model it is. */
 export interface LearnedFile {
   readonly path: string;
-  /** SHA-256 of the model's header. */
+  /** SHA-256 of the model's header; with other routers in it, of that and theirs: they choose other experts. */
   readonly model: string;
   /** Name with switches: other switches may learn other things. */
   readonly policy: string;
@@ -47,25 +45,28 @@ const LONGEST_HEAD = 4096;
 const NAME_CHARACTERS = 40;
 
 export interface OpenPolicyOptions {
-  readonly modelPath: string;
+  /** `headerHash` of the model. */
+  readonly modelHash: string;
+  /** `routersHash` of routers in the place of the model's own; asked only if something is kept. @default the model's own */
+  readonly routersHash?: () => string | undefined;
   /** "off", "auto" (in the cache folder), or a file. */
   readonly learned: string;
   /** Says where the cache folder is. @default that of the process */
   readonly environment?: NodeJS.ProcessEnv;
-  /** @default policyByName */
-  readonly make?: typeof policyByName;
+  readonly make: typeof policyByName;
 }
 
 /**
  * A policy with what it had learned of this model before, if there is such.
- * @throws UnknownPolicyError, PolicySwitchError, GgufError
+ * @throws UnknownPolicyError, PolicySwitchError, and what `routersHash` throws
  */
 export function openPolicy(name: string, options: OpenPolicyOptions): OpenedPolicy {
-  const { modelPath, learned, environment = process.env, make = policyByName } = options;
+  const { modelHash, learned, environment = process.env, make } = options;
   const any = make(name);
   if (learned === "off" || any.learned === undefined) return { policy: any, learned: undefined, notes: [] };
-  const model = headerHash(openGguf(modelPath));
-  const fresh = () => make(name, { modelHash: model });
+  const routers = options.routersHash?.();
+  const model = routers === undefined ? modelHash : sha256(Buffer.from(modelHash + routers));
+  const fresh = () => make(name);
   const path = learned === "auto" ? learnedPath(model, name, environment) : learned;
   const file: LearnedFile = { path, model, policy: name, fresh };
   const unused = (why: unknown): OpenedPolicy => ({
@@ -76,7 +77,7 @@ export function openPolicy(name: string, options: OpenPolicyOptions): OpenedPoli
   if (found.problem !== undefined) return unused(found.problem);
   if (found.bytes === undefined) return { policy: fresh(), learned: file, notes: [] };
   try {
-    return { policy: make(name, { learned: found.bytes, modelHash: model }), learned: file, notes: [] };
+    return { policy: make(name, { learned: found.bytes }), learned: file, notes: [] };
   } catch (error) {
     return unused(error);
   }
@@ -120,7 +121,7 @@ export function readLearned({ path: file, model, policy }: LearnedFile): { bytes
   }
   if (head?.format !== "warmset-learned") return { problem: "it is no such file of warmset" };
   if (head.schemaVersion !== 1) return { problem: `it is of another version (${head.schemaVersion})` };
-  if (head.model !== model) return { problem: "it is of another model" };
+  if (head.model !== model) return { problem: "it is of another model or other routers" };
   if (head.policy !== policy) return { problem: `it is of another policy (${head.policy})` };
   const bytes = whole.subarray(end + 1);
   if (bytes.length !== head.bytes || sha256(bytes) !== head.sha256) return { problem: "it is damaged" };

@@ -19,7 +19,8 @@ export const HOST_NODE_FLAGS: readonly string[] = [
   "--max-semi-space-size=2",
 ];
 
-const KEPT_STDERR = 4000;
+/** Characters of a process's last words that are kept. */
+export const KEPT_STDERR = 4000;
 
 /** The model's process ended although nobody asked it to. */
 export class ModelProcessError extends Error {

@@ -19,7 +19,7 @@ import {
   toModelShape,
 } from "../gguf/index.ts";
 import { embeddingTable } from "../llama/embedding-table.ts";
-import { type ExpertTensor, GraphHook, type GraphListener } from "../llama/graph-hook.ts";
+import type { GraphHook, GraphListener } from "../llama/graph-hook.ts";
 import { type Context, createContext, type Libraries, loadLibraries, loadModel, type Model } from "../llama/index.ts";
 import { NextGate } from "../llama/next-gate.ts";
 import { attachThreadPool } from "../llama/thread-pool.ts";
@@ -47,6 +47,7 @@ import { BudgetTooSmallError, ExpertReadError, GenerationAbortedError } from "./
 import { ExpertStream } from "./expert-stream.ts";
 import { unusedNote } from "./learned-file.ts";
 import { type MemoryPlan, type PlanInput, planExpertMemory, planMemory, planWarnings } from "./memory-plan.ts";
+import { modelHook } from "./model-hook.ts";
 import { DEFAULT_POLICY, type SessionOptions } from "./options.ts";
 import { processMemory } from "./process-memory.ts";
 import { overrideRouters } from "./router-override.ts";
@@ -299,47 +300,14 @@ class Opening {
     placement: ExpertPlacement | undefined,
     listener: () => GraphListener | undefined,
   ): GraphHook {
-    const { ggml_op_name } = this.#libraries.ggmlBase;
-    const opNumber = (name: string): number => {
-      let op = 0;
-      while (ggml_op_name(op) !== name) op++;
-      return op;
-    };
-    const layerOfBlock = new Int32Array(this.#layout.blockCount).fill(-1);
-    const stageOfAddress = new Map<number, ExpertTensor>();
-    for (const [layer, { blockIndex, slices }] of this.#layout.moeLayers.entries()) {
-      layerOfBlock[blockIndex] = layer;
-      for (const [stage, { shard, offset }] of slices.entries()) {
-        const moved = placement?.tensors[layer]?.[stage];
-        const tensor: ExpertTensor = moved === undefined ? { layer, stage } : { layer, stage, moved };
-        stageOfAddress.set(files[shard].base + offset, tensor);
-        if (moved !== undefined) stageOfAddress.set(moved.address, tensor);
-      }
-    }
-    const tap = this.#options.onRouted;
-    const hook = new GraphHook(
-      {
-        layerOfBlock,
-        stageOfAddress,
-        experts: this.#shape.experts,
-        opMulMatId: opNumber("MUL_MAT_ID"),
-        opMulMat: opNumber("MUL_MAT"),
-        opMul: opNumber("MUL"),
-        opSoftMax: opNumber("SOFT_MAX"),
-        opUnary: opNumber("UNARY"),
-        opSqrt: opNumber("SQRT"),
-        opArgsort: opNumber("ARGSORT"),
-      },
-      {
-        routed: (stop) => {
-          const goOn = (listener() as GraphListener).routed(stop);
-          if (goOn) tap?.(stop);
-          return goOn;
-        },
-        multiply: (layer, stage) => (listener() as GraphListener).multiply(layer, stage),
-        multiplied: (layer) => (listener() as GraphListener).multiplied(layer),
-      },
-    );
+    const hook = modelHook({
+      libraries: this.#libraries,
+      layout: this.#layout,
+      files,
+      placement,
+      listener: () => listener() as GraphListener,
+      onRouted: this.#options.onRouted,
+    });
     this.#cleanUp.push(() => hook.dispose());
     return hook;
   }

@@ -3,10 +3,12 @@
  * experts that are read again would bring the old values back where they share a page. The tensors are pointed at memory
  * of their own instead.
  */
+import { createHash } from "node:crypto";
 import { readBaseModel, readRouterFile, scaledGates } from "../adapter/index.ts";
 import type { Model } from "../llama/index.ts";
 import { moveWeights } from "../llama/model-tensor.ts";
 import { releaseMemory, reserveMemory, viewMemory } from "../memory/libc.ts";
+import { gateHash } from "../tune/router-delta.ts";
 
 export interface RouterOption {
   /** An adapter, a safetensors file, or a model whose routers are to be used. */
@@ -22,6 +24,15 @@ export interface RouterOverride {
   readonly note: string;
   /** To be called once nothing computes with the model any more. */
   release(): void;
+}
+
+/** What tells these routers from others, whatever file they are in; undefined for the model's own. @throws as `overrideRouters` */
+export function routersHash(modelPath: string, { path, scale = 1 }: RouterOption): string | undefined {
+  if (scale === 0) return undefined;
+  const hash = createHash("sha256").update(String(scale));
+  for (const { block, gate, bias } of readRouterFile(path, readBaseModel(modelPath)).delta.layers)
+    hash.update(`;${block}:${gateHash(gate, bias)}`);
+  return hash.digest("hex");
 }
 
 /** @throws AdapterError, GgufError, TuneError for routers that cannot be used with this model */

@@ -25,6 +25,6 @@ export {
 export { type GgufFile, type GgufShard, type GgufTensor, openGguf } from "./open.ts";
 export { type RouterTensors, type RouterWeights, readRouterWeights, routerTensors } from "./router-tensors.ts";
 export { type ShardLimit, splitGguf } from "./split.ts";
-export { copyTensor, readTensor, streamTensor, type TensorRange } from "./tensor-data.ts";
+export { copyTensor, readFloats, readTensor, streamTensor, type TensorRange } from "./tensor-data.ts";
 export type { MetadataType, ScalarType } from "./value-types.ts";
 export { type GgufContent, type TensorSource, type WriteGgufOptions, type WriteProgress, writeGguf } from "./write.ts";

@@ -5,7 +5,7 @@
 import { GgmlType } from "./ggml-types.ts";
 import type { MoeLayout } from "./moe-layout.ts";
 import type { GgufFile, GgufTensor } from "./open.ts";
-import { readTensor } from "./tensor-data.ts";
+import { readFloats } from "./tensor-data.ts";
 
 /** Of one MoE layer; undefined for what the file has not, or not as float32. */
 export interface RouterTensors {
@@ -44,15 +44,10 @@ export function readRouterWeights(gguf: GgufFile, layout: MoeLayout): RouterWeig
   const weights: Float32Array[] = [];
   for (const { weights: tensor } of tensors) {
     if (tensor === undefined || tensor.shape[0] !== hiddenSize || tensor.shape[1] !== experts) return undefined;
-    weights.push(floats(readTensor(gguf, tensor)));
+    weights.push(readFloats(gguf, tensor));
   }
   const norms = tensors.map(({ norm }) =>
-    norm === undefined || norm.shape[0] !== hiddenSize ? undefined : floats(readTensor(gguf, norm)),
+    norm === undefined || norm.shape[0] !== hiddenSize ? undefined : readFloats(gguf, norm),
   );
   return { hiddenSize, experts, weights, norms };
-}
-
-/** Copied, because a buffer of bytes need not lie at a multiple of four. */
-function floats(bytes: Uint8Array): Float32Array {
-  return new Float32Array(Uint8Array.from(bytes).buffer);
 }

@@ -19,7 +19,12 @@ export function readTensor(gguf: GgufFile, tensor: GgufTensor, range: TensorRang
   return readFileRange(gguf.shards[tensor.shard].path, offset, bytes);
 }
 
-/** The same in pieces of at most 4 MiB, each a buffer of its own. */
+/** Values of a float32 tensor. Copied, because a buffer of bytes need not lie at a multiple of four. */
+export function readFloats(gguf: GgufFile, tensor: GgufTensor): Float32Array<ArrayBuffer> {
+  return new Float32Array(Uint8Array.from(readTensor(gguf, tensor)).buffer);
+}
+
+/** `readTensor` in pieces of at most 4 MiB, each a buffer of its own. */
 export function streamTensor(gguf: GgufFile, tensor: GgufTensor, range: TensorRange = {}): Iterable<Uint8Array> {
   const { offset, bytes } = withinTensor(gguf, tensor, range);
   return streamFileRange(gguf.shards[tensor.shard].path, offset, bytes);

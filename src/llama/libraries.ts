@@ -143,8 +143,7 @@ export function loadLibraries(options: LoadLibrariesOptions = {}): Libraries {
   if (version.split("-")[0] !== LLAMA_VERSION) {
     throw new LibraryVersionError(LLAMA_VERSION, version, paths.llama, `${platformPackage()}@${PACKAGE_VERSION}`);
   }
-  const log = new NativeLog(options.verbose ?? false);
-  log.attach(llama);
+  const log = new NativeLog(llama, options.verbose ?? false);
   checkParameterStructs(llama);
   ggml.ggml_backend_load_all_from_path(paths.directory);
   llama.llama_backend_init(); // fills the f16 tables that ggml_init of the layout check would fill anyway

@@ -2,6 +2,7 @@
  * llama.cpp's log, which is one callback for the whole process. Silent unless `verbose`; the last warnings and errors
  * are kept so that a failed load can say why. Not a logger for warmset itself.
  */
+import { isMainThread } from "node:worker_threads";
 import koffi from "koffi";
 import type { LlamaFunctions } from "./functions.ts";
 
@@ -23,23 +24,31 @@ const BUFFER_SIZE = /(\w+) buffer size =\s*([\d.]+) MiB/;
 export class NativeLog {
   /** Copy to stderr what llama.cpp logs, but for its debug lines (400 for one context). */
   verbose: boolean;
+  readonly #llama: LlamaFunctions;
+  #attached = false;
   #lines: string[] = [];
   #level = DEBUG;
   readonly #buffers = new Map<string, number>();
 
-  constructor(verbose: boolean) {
+  constructor(llama: LlamaFunctions, verbose: boolean) {
+    this.#llama = llama;
     this.verbose = verbose;
+    // A callback ends with its thread, and whatever llama.cpp then says ends the process: a thread that only computes leaves
+    // the log to the main one.
+    if (isMainThread) this.#attach();
   }
 
   /** Makes this log the receiver of everything that libllama and libggml print. */
-  attach(llama: LlamaFunctions): void {
+  #attach(): void {
+    this.#attached = true;
     const receive = (level: number, text: string) => this.#receive(level, text);
     // Never unregistered: the libraries stay loaded and may log until the process ends.
-    llama.llama_log_set(koffi.register(receive, "ggml_log_callback *"), null);
+    this.#llama.llama_log_set(koffi.register(receive, "ggml_log_callback *"), null);
   }
 
-  /** Forgets what was kept, to collect the lines of one operation. */
+  /** Forgets what was kept, to collect the lines of one operation. Takes the log over where that is not the main thread's. */
   clear(): void {
+    if (!this.#attached) this.#attach();
     this.#lines.length = 0;
     this.#buffers.clear();
   }

@@ -2,8 +2,8 @@
  * Rows of numbers of one width in one encoding, in memory that threads can share: written one at a time, read back, and
  * multiplied with a query many at a time. It knows nothing of what the numbers mean.
  */
-import { addDotsF16, addDotsF32, addDotsI8, addDotsU8 } from "./row-kernels.ts";
-import { HALF_VALUES, halfBits, type MapEncoding } from "./value-codes.ts";
+import { addDotsCoded, addDotsF32 } from "./row-kernels.ts";
+import { BYTES_PER_VALUE, HALF_VALUES, halfBits, type MapEncoding, SIGNED_BYTES, SQUARES } from "./value-codes.ts";
 
 export interface CodedRowsShape {
   readonly encoding: MapEncoding;
@@ -19,12 +19,14 @@ export interface SharedRows {
   readonly scales: SharedArrayBuffer;
 }
 
-/** Without scales (f32), with halves, or with bytes: what the kernels tell apart. */
+/** Numbers without scales, or codes of what `table` has for them. */
 type Coded =
   | { readonly kind: "f32"; readonly values: Float32Array }
-  | { readonly kind: "f16"; readonly values: Uint16Array }
-  | { readonly kind: "u8"; readonly values: Uint8Array }
-  | { readonly kind: "i8"; readonly values: Int8Array };
+  | {
+      readonly kind: "f16" | "u8" | "i8";
+      readonly values: Uint16Array | Uint8Array;
+      readonly table: Float32Array;
+    };
 
 export class CodedRows {
   readonly shape: CodedRowsShape;
@@ -98,21 +100,16 @@ export class CodedRows {
       return;
     }
     const scale = this.#scales[row];
-    if (coded.kind === "f16")
-      for (let j = 0; j < width; j++) into[at + j] = HALF_VALUES[coded.values[base + j]] * scale;
-    else if (coded.kind === "u8") for (let j = 0; j < width; j++) into[at + j] = coded.values[base + j] ** 2 * scale;
-    else for (let j = 0; j < width; j++) into[at + j] = coded.values[base + j] * scale;
+    const { values, table } = coded;
+    for (let j = 0; j < width; j++) into[at + j] = table[values[base + j]] * scale;
   }
 
   /** Adds to `dots[row]` the product of `query` (`[width]`) and row `first + row`, for the first `count` of `rows`. */
   addDots(query: Float32Array, first: number, rows: Int32Array, count: number, dots: Float64Array): void {
     const coded = this.#coded;
     const from = first * this.shape.width;
-    const scales = this.#scales;
     if (coded.kind === "f32") addDotsF32(query, coded.values, from, rows, count, dots);
-    else if (coded.kind === "f16") addDotsF16(query, coded.values, from, scales, first, rows, count, dots);
-    else if (coded.kind === "u8") addDotsU8(query, coded.values, from, scales, first, rows, count, dots);
-    else addDotsI8(query, coded.values, from, scales, first, rows, count, dots);
+    else addDotsCoded(query, coded.values, coded.table, from, this.#scales, first, rows, count, dots);
   }
 
   /** The codes of rows `first` to `first + count` as bytes, not copied. */
@@ -129,19 +126,18 @@ export class CodedRows {
 }
 
 function allocate({ encoding, rows, width }: CodedRowsShape): SharedRows {
-  const bytes = encoding === "f32" ? 4 : encoding === "f16" ? 2 : 1;
   return {
-    values: new SharedArrayBuffer(rows * width * bytes),
+    values: new SharedArrayBuffer(rows * width * BYTES_PER_VALUE[encoding]),
     scales: new SharedArrayBuffer(encoding === "f32" || width === 0 ? 0 : rows * 4),
   };
 }
 
 function view({ encoding, values }: CodedRowsShape, memory: SharedArrayBuffer): Coded {
   if (encoding === "f32") return { kind: "f32", values: new Float32Array(memory) };
-  if (encoding === "f16") return { kind: "f16", values: new Uint16Array(memory) };
+  if (encoding === "f16") return { kind: "f16", values: new Uint16Array(memory), table: HALF_VALUES };
   return values === "signed"
-    ? { kind: "i8", values: new Int8Array(memory) }
-    : { kind: "u8", values: new Uint8Array(memory) };
+    ? { kind: "i8", values: new Uint8Array(memory), table: SIGNED_BYTES }
+    : { kind: "u8", values: new Uint8Array(memory), table: SQUARES };
 }
 
 function largest(source: Float32Array, from: number, width: number): number {

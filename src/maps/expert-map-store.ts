@@ -71,6 +71,8 @@ export class ExpertMapStore {
   readonly #state: Float64Array;
   /** The row that is inserted, decoded: `[layers][experts]`. */
   readonly #incoming: Float32Array;
+  /** Views of it, one per layer. */
+  readonly #incomingLayers: readonly Float32Array[];
   /** One decoded row of a layer, or an embedding. */
   readonly #decoded: Float32Array;
   readonly #mapDots: Float64Array;
@@ -103,6 +105,9 @@ export class ExpertMapStore {
     this.everyRow = Int32Array.from({ length: capacity }, (_, row) => row);
     this.#state = new Float64Array(shared.state);
     this.#incoming = new Float32Array(mapLength(shape));
+    this.#incomingLayers = Array.from({ length: layers }, (_, layer) =>
+      this.#incoming.subarray(layer * experts, (layer + 1) * experts),
+    );
     this.#decoded = new Float32Array(Math.max(experts, hiddenSize));
     this.#mapDots = new Float64Array(capacity);
     this.#embeddingDots = new Float64Array(capacity);
@@ -256,11 +261,10 @@ export class ExpertMapStore {
   #mostRedundant(embedding: Float32Array | undefined, tokenId: number): number {
     const { layers, experts, hiddenSize } = this.shape;
     const { size, capacity, inverseNorms, embeddingInverseNorms } = this;
-    const incoming = this.#incoming;
     const mapDots = this.#mapDots.fill(0);
     let squares = 0;
     for (let layer = 0; layer < layers; layer++) {
-      const query = incoming.subarray(layer * experts, (layer + 1) * experts);
+      const query = this.#incomingLayers[layer];
       this.addLayerDots(layer, query, this.everyRow, size, mapDots);
       for (let j = 0; j < experts; j++) squares += query[j] * query[j];
     }

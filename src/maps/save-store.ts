@@ -1,5 +1,5 @@
 /** Keeps a store in a file. A reader never sees half of one: it is written beside, synced and renamed. */
-import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeSync } from "node:fs";
+import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import type { ExpertMapStore } from "./expert-map-store.ts";
 import { decodeStore, type ExpectedStore, encodeStore } from "./store-bytes.ts";
@@ -10,13 +10,7 @@ export function saveStore(file: string, store: ExpertMapStore): void {
   const temporary = `${file}.${process.pid}.tmp`;
   const bytes = encodeStore(store);
   try {
-    const descriptor = openSync(temporary, "w");
-    try {
-      for (let done = 0; done < bytes.length; ) done += writeSync(descriptor, bytes, done);
-      fsyncSync(descriptor);
-    } finally {
-      closeSync(descriptor);
-    }
+    writeFileSync(temporary, bytes, { flush: true });
     renameSync(temporary, file);
   } catch (error) {
     rmSync(temporary, { force: true });

@@ -14,6 +14,12 @@ export const BYTES_PER_VALUE: Readonly<Record<MapEncoding, number>> = { f32: 4, 
 /** Every half as a float, NaN and infinities included: 256 KiB, made once. */
 export const HALF_VALUES: Float32Array = halfValues();
 
+/** What a byte of a distribution stands for, before the row's scale. */
+export const SQUARES: Float32Array = Float32Array.from({ length: 256 }, (_, byte) => byte * byte);
+
+/** The signed number that a byte is. */
+export const SIGNED_BYTES: Float32Array = Float32Array.from(new Int8Array(Uint8Array.from(SQUARES.keys()).buffer));
+
 const floatBox = new Float32Array(1);
 const bitBox = new Uint32Array(floatBox.buffer);
 

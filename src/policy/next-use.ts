@@ -6,6 +6,7 @@
  */
 import { NEEDS_NOTHING, type Policy, type PolicyNeeds, type Residents, type RouterEvent } from "../cache/policy.ts";
 import { type ExpertKey, type ModelShape, NO_EXPERT } from "../cache/shape.ts";
+import { averagePreference, averageUse } from "./batch-means.ts";
 import { ColdestOfLayer } from "./coldest.ts";
 
 export interface NextUseOptions {
@@ -77,7 +78,8 @@ class NextUse implements Policy {
   routed(event: RouterEvent): void {
     const { experts, expertsUsed } = this.#shape;
     if (this.needs.probabilities && event.probabilities === undefined) this.#withoutProbabilities++;
-    this.#averageBatch(event);
+    averageUse(event, this.#use);
+    averagePreference(event, this.#preference);
     // A micro-batch is as many tokens, at its mean, as if they had come one by one.
     const recent = 1 - 2 ** (-event.tokens / RECENT_USE);
     const lasting = 1 - 2 ** (-event.tokens / LASTING_USE);
@@ -131,24 +133,6 @@ class NextUse implements Policy {
   }
 
   end(): void {}
-
-  #averageBatch({ tokens, expertsUsed, experts: chosen, weights, probabilities }: RouterEvent): void {
-    const { experts } = this.#shape;
-    const use = this.#use.fill(0);
-    const preference = this.#preference.fill(0);
-    const share = 1 / tokens;
-    for (let i = 0; i < tokens * expertsUsed; i++) {
-      const expert = chosen[i] as number;
-      use[expert] = (use[expert] as number) + share;
-      if (probabilities === undefined)
-        preference[expert] = (preference[expert] as number) + share * (weights[i] as number);
-    }
-    if (probabilities === undefined) return;
-    for (let token = 0; token < tokens; token++)
-      for (let expert = 0; expert < experts; expert++)
-        preference[expert] =
-          (preference[expert] as number) + share * (probabilities[token * experts + expert] as number);
-  }
 }
 
 /** Moves `mean[key]` the given share of the way to `value` and returns it. */

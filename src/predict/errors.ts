@@ -12,7 +12,9 @@ export type PredictorErrorKind =
   /** It does not predict the layers that were asked for. */
   | "wrong-reach"
   /** A policy needs one and none was given. */
-  | "missing";
+  | "missing"
+  /** This processor, or how Node was started, has no WebAssembly with vectors. */
+  | "no-vectors";
 
 export class PredictorError extends Error {
   override readonly name = "PredictorError";

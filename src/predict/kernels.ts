@@ -2,6 +2,7 @@
  * The arithmetic of predictors, four floats at a time: matrix products with both operands row by row, and Adam's step.
  * Operands lie in one WebAssembly memory that its user lays out; everything else of training is plain TypeScript.
  */
+import { PredictorError } from "./errors.ts";
 import { type Code, doWhile, f32x4, i32, type Local, wasmFunction, wasmModule } from "./wasm-module.ts";
 
 /** Rows have a multiple of this many floats, so that kernels need no remainder: two vectors at a time. */
@@ -40,9 +41,10 @@ export class KernelMemory {
   readonly #memory: WasmMemory;
   #usedBytes = 0;
 
+  /** @throws PredictorError `no-vectors` */
   constructor() {
+    compiled ??= compile();
     this.#memory = new WebAssembly.Memory({ initial: 0 });
-    compiled ??= new WebAssembly.Module(wasmModule([MULTIPLY, MULTIPLY_ROW, ADAM]));
     const instance = new WebAssembly.Instance(compiled, { env: { memory: this.#memory } });
     this.kernels = instance.exports as unknown as Kernels;
   }
@@ -67,6 +69,19 @@ export class KernelMemory {
 
 const PAGE_BYTES = 65_536;
 let compiled: object | undefined;
+
+/** V8 has no vectors on processors older than SSE4.1, and no WebAssembly at all with --jitless. There is no slower way beside it. */
+function compile(): object {
+  try {
+    return new WebAssembly.Module(wasmModule([MULTIPLY, MULTIPLY_ROW, ADAM]));
+  } catch (error) {
+    throw new PredictorError(
+      "no-vectors",
+      `Predictors need WebAssembly with 128-bit vectors, which this Node does not have (${(error as Error).message}). ` +
+        "Start it without --jitless, or use a policy other than promoe.",
+    );
+  }
+}
 
 /** What Node's types do not declare without those of a browser. */
 interface WasmMemory {

@@ -3,7 +3,7 @@
  * Written whole or not at all. What is read comes from strangers, so every number is held against the others before it
  * sizes anything, and a predictor of another model is refused.
  */
-import { GgmlType, type GgufFile, type MetadataEntry, openGguf, readTensor, writeGguf } from "../gguf/index.ts";
+import { GgmlType, type GgufFile, type MetadataEntry, openGguf, readFloats, writeGguf } from "../gguf/index.ts";
 import { PredictorError } from "./errors.ts";
 import {
   type HeadRecall,
@@ -154,8 +154,7 @@ function readMatrix(gguf: GgufFile, { name, shape }: NamedMatrix, damaged: (prob
   if (tensor === undefined) throw damaged(`the matrix ${name} is missing`);
   if (tensor.type !== GgmlType.F32 || tensor.shape.length !== 2 || shape.some((n, i) => n !== tensor.shape[i]))
     throw damaged(`${name} is ${tensor.typeName} [${tensor.shape.join(", ")}] instead of f32 [${shape.join(", ")}]`);
-  // Copied, because a buffer of bytes need not lie at a multiple of four.
-  const values = new Float32Array(Uint8Array.from(readTensor(gguf, tensor)).buffer);
+  const values = readFloats(gguf, tensor);
   if (!values.every(Number.isFinite)) throw damaged(`${name} has weights that are not numbers`);
   return values;
 }

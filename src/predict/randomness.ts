@@ -1,4 +1,4 @@
-/** Seeded random numbers for training: the same seed gives the same predictor on every machine. Not for secrets. */
+/** Seeded random numbers for training and benches: the same seed gives the same numbers on every machine. Not for secrets. */
 
 export class Randomness {
   #state: number;
@@ -11,6 +11,13 @@ export class Randomness {
       this.#state ^= part | 0;
       this.next();
     }
+  }
+
+  /** The generator at this very state, nothing mixed in. */
+  static from(state: number): Randomness {
+    const random = new Randomness();
+    random.#state = state | 0;
+    return random;
   }
 
   /** Uniform from 0 up to 1 (mulberry32: a counter and a mixing step). */

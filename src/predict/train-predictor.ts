@@ -2,17 +2,19 @@
  * Trains a predictor from a recorded trace: splits its samples, reads the layers in groups that fit in memory, trains the
  * heads on worker threads, and tells how well each does on the prompts held out.
  */
+import { compiledModule } from "../compiled-module.ts";
 import type { RouterWeights } from "../gguf/index.ts";
+import { runTasks } from "../threads/task-workers.ts";
 import type { TraceSource } from "../trace/trace.ts";
 import { checkWanted } from "../trace/trace-reader.ts";
 import { PredictorError } from "./errors.ts";
 import { lookAhead } from "./look-ahead.ts";
 import { headPlaces, type PredictorKind, type RouterPredictor } from "./router-predictor.ts";
 import { splitSamples } from "./sample-split.ts";
-import type { TrainedHead } from "./train-head.ts";
+import type { HeadTask, TrainedHead } from "./train-head.ts";
 import { TRAINING_DEFAULTS } from "./training-defaults.ts";
 import { readTrainingSet, sampleLengths, type TargetSource, targetsOf, trainingSetBytes } from "./training-set.ts";
-import { trainInWorkers } from "./training-workers.ts";
+import type { TrainingWorkerData } from "./training-worker.ts";
 
 export interface TrainPredictorOptions {
   /** @default "mlp" */
@@ -116,10 +118,12 @@ export async function trainPredictor(
     const tasks = places
       .filter(({ layer }) => layer >= group.from && layer < group.to)
       .map((place) => ({ ...place, router: routers && lookAhead(routers, place.layer, place.distance) }));
-    const heads = await trainInWorkers({ set, plan }, tasks, {
+    const program = compiledModule(import.meta.url, "./training-worker.js");
+    const shared: TrainingWorkerData = { set, plan };
+    const heads = await runTasks<HeadTask, TrainedHead>(program, shared, tasks, {
       threads,
       signal,
-      onTokens: (tokens) => {
+      onWork: (tokens) => {
         tokensTrained += tokens;
         onProgress?.({ step: "training", tokensDone: tokensTrained, tokens: plannedTokens });
       },

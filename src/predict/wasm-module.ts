@@ -1,7 +1,9 @@
 /**
  * Just enough of an assembler for WebAssembly to write the matrix kernels of this folder in TypeScript: i32 arithmetic,
  * 128-bit vectors of four f32, do-while loops. V8 compiles no JavaScript to vector instructions; this portable code runs
- * in every Node, and the simulator needs no native library for it.
+ * wherever Node has WebAssembly's vectors, and the simulator needs no native library for it.
+ *
+ * Numbers of instructions are those of the WebAssembly core specification 2.0, section 5.4; `i32.add` here is `i32.add` there.
  */
 
 /** Instructions, nested as it suits who writes them; they run in order. */
@@ -9,8 +11,11 @@ export type Code = number | readonly Code[];
 
 type ValueType = "i32" | "f32" | "v128";
 const TYPE_BYTE: Readonly<Record<ValueType, number>> = { i32: 0x7f, f32: 0x7d, v128: 0x7b };
+/** Type of a block that leaves nothing on the stack. */
 const NO_VALUE = 0x40;
+/** Precedes the number of every vector instruction. */
 const VECTOR = 0xfd;
+const END = 0x0b;
 /** log2 of the alignment that loads and stores promise; a hint, not checked by the engine. */
 const ALIGNED_16 = 4;
 
@@ -22,11 +27,11 @@ export class Local {
   }
 
   get value(): Code {
-    return [0x20, this.#index];
+    return [0x20, this.#index]; // local.get
   }
 
   set(value: Code): Code {
-    return [value, 0x21, this.#index];
+    return [value, 0x21, this.#index]; // local.set
   }
 }
 
@@ -35,6 +40,7 @@ export const i32 = {
   add: (a: Code, b: Code): Code => [a, b, 0x6a],
   sub: (a: Code, b: Code): Code => [a, b, 0x6b],
   mul: (a: Code, b: Code): Code => [a, b, 0x6c],
+  /** Unsigned: addresses may lie beyond 2 GiB. */
   lessThan: (a: Code, b: Code): Code => [a, b, 0x49],
 } as const;
 
@@ -43,6 +49,7 @@ const vectorOp =
   (...operands: readonly Code[]): Code => [operands, VECTOR, unsigned(op)];
 
 export const f32x4 = {
+  /** v128.const */
   zero: (): Code => [VECTOR, unsigned(0x0c), new Array<number>(16).fill(0)],
   splat: vectorOp(0x13),
   sqrt: vectorOp(0xe3),
@@ -65,7 +72,7 @@ export const f32x4 = {
 
 /** Runs `body` once, and again as long as `condition` is not 0 after it. */
 export function doWhile(body: Code, condition: Code): Code {
-  return [0x03, NO_VALUE, body, condition, 0x0d, 0x00, 0x0b];
+  return [0x03, NO_VALUE, body, condition, 0x0d, 0, END]; // loop; br_if to its beginning
 }
 
 export interface WasmFunction {
@@ -89,25 +96,28 @@ export function wasmFunction(
   return { name, parameters, locals, body };
 }
 
+const SECTION = { types: 1, imports: 2, functions: 3, exports: 7, code: 10 } as const;
+
 /** The bytes of a module that exports the functions and imports its memory as `env.memory`. */
 export function wasmModule(functions: readonly WasmFunction[]): Uint8Array<ArrayBuffer> {
   const types = functions.map(({ parameters }) => [
-    0x60,
+    0x60, // a function's type
     vector(parameters.map((type) => TYPE_BYTE[type])),
     vector([]),
   ]);
   const bodies = functions.map(({ locals, body }) => {
-    const code = flat([vector(locals.map((type) => [1, TYPE_BYTE[type]])), body, 0x0b]);
+    const code = flat([vector(locals.map((type) => [1, TYPE_BYTE[type]])), body, END]);
     return [unsigned(code.length), code];
   });
   return Uint8Array.from(
     flat([
-      [0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00],
-      section(1, vector(types)),
-      section(2, vector([[name("env"), name("memory"), 0x02, 0x00, unsigned(0)]])),
-      section(3, vector(functions.map((_, i) => unsigned(i)))),
-      section(7, vector(functions.map((fn, i) => [name(fn.name), 0x00, unsigned(i)]))),
-      section(10, vector(bodies)),
+      [0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00], // "\0asm", version 1
+      section(SECTION.types, vector(types)),
+      // A memory (2) without a largest size (0), of no page at least.
+      section(SECTION.imports, vector([[name("env"), name("memory"), 0x02, 0x00, unsigned(0)]])),
+      section(SECTION.functions, vector(functions.map((_, i) => unsigned(i)))),
+      section(SECTION.exports, vector(functions.map((fn, i) => [name(fn.name), 0x00, unsigned(i)]))),
+      section(SECTION.code, vector(bodies)),
     ]),
   );
 }

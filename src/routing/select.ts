@@ -86,7 +86,7 @@ export class ExpertSelector {
     const window = this.#window;
     let picked = 0;
     for (; picked < alwaysKeep; picked++) pick[picked] = stock[picked];
-    for (const wanted of [1, 0])
+    for (let wanted = 1; wanted >= 0; wanted--)
       for (let i = 0; i < count && picked < pick.length; i++) {
         const expert = window[i];
         const rank = stock.indexOf(expert);

@@ -4,12 +4,12 @@
  * computed.
  */
 import type { GateValues } from "../adapter/index.ts";
+import { type EngineSettings, type SessionEvents, sessionOptions } from "../engine/engine-settings.ts";
 import { openSession } from "../engine/open-session.ts";
 import type { Session } from "../engine/session.ts";
 import { openGguf, readMoeLayout } from "../gguf/index.ts";
 import type { Scoring } from "../llama/graph-hook.ts";
-import { policyByName } from "../policy/index.ts";
-import type { EngineSettings, GenerateSettings } from "../trace/record/recording-job.ts";
+import type { GenerateSettings } from "../trace/record/recording-job.ts";
 import { RoutingBuffer, type RoutingBufferOptions, routingBufferBytes } from "../trace/record/routing-buffer.ts";
 import { type RecordedPiece, SampleRecorder } from "../trace/record/sample-recorder.ts";
 import { DECODE, PREFILL } from "../trace/trace.ts";
@@ -32,7 +32,7 @@ export interface CapturePrompt {
   readonly decodeTokens: number;
 }
 
-export interface CaptureOptions {
+export interface CaptureOptions extends SessionEvents {
   readonly model: string;
   readonly engine: EngineSettings;
   /** Tokens of a document at most, what is generated included. */
@@ -42,9 +42,6 @@ export interface CaptureOptions {
   /** Where the inputs lie; 4 bytes x width x tokens x layers. @default the system's folder for temporary files */
   readonly directory?: string | undefined;
   readonly signal?: AbortSignal | undefined;
-  /** Turns non-zero when a running batch is to be given up: address of a byte. @default none */
-  readonly abortAddress?: number | undefined;
-  readonly onLoad?: ((bytesRead: number, bytesTotal: number) => void) | undefined;
   /** Tokens computed. */
   readonly onTokens?: ((tokens: number) => void) | undefined;
 }
@@ -129,25 +126,18 @@ export function promptTokensOf({ phases }: Pick<CaptureDocument, "phases">): num
 }
 
 function openForCapture(
-  { model, engine, documentTokens, gates = [], abortAddress, onLoad }: CaptureOptions,
+  { model, engine, documentTokens, gates = [], ...events }: CaptureOptions,
   shape: RoutingBufferOptions,
   buffer: RoutingBuffer,
 ): Disposable & { readonly session: Session } {
   const session = openSession(model, {
-    memory: engine.memory,
-    policy: policyByName(engine.policy),
+    ...sessionOptions(engine, events),
     contextSize: documentTokens,
     microBatchTokens: shape.rows,
     maxOutputs: shape.rows,
     onRouted: buffer.tap,
     // A whole document's inputs are put together before they are written.
     reservedBytes: engine.reservedBytes + 2 * routingBufferBytes(shape) + documentBytes(shape, documentTokens),
-    verbose: engine.verbose,
-    ...(engine.threads === undefined ? {} : { threads: engine.threads }),
-    ...(engine.backend === undefined ? {} : { backend: engine.backend }),
-    ...(engine.io === undefined ? {} : { io: engine.io }),
-    ...(abortAddress === undefined ? {} : { abortAddress }),
-    ...(onLoad === undefined ? {} : { onProgress: onLoad }),
   });
   const routers = gates.length === 0 ? undefined : new RouterSwitch(session.model, gates);
   return {

@@ -4,9 +4,8 @@
  */
 import { createHash } from "node:crypto";
 import type { GgufFile, MoeLayout } from "../gguf/index.ts";
-import { GgmlType } from "../gguf/index.ts";
+import { GgmlType, readFloats } from "../gguf/index.ts";
 import { TuneError } from "./errors.ts";
-import { readFloats } from "./router-rule.ts";
 
 /** A gate as it is in the model's file. */
 export interface BaseGate {

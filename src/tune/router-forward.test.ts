@@ -3,7 +3,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, describe, expect, test } from "vitest";
-import { makeTinyModel, TINY_MODELS } from "../../test/tiny-models/index.ts";
+import { makeTinyModel, type TinyModelSpec, tinyModel } from "../../test/tiny-models/index.ts";
+import { f32 } from "../../test/tiny-models/metadata.ts";
 import { openGguf, readMoeLayout } from "../gguf/index.ts";
 import type { Scoring } from "../llama/graph-hook.ts";
 import { Batch, createContext, loadLibraries, loadModel, registerEvalCallback, TENSOR_OFFSET } from "../llama/index.ts";
@@ -101,8 +102,21 @@ const FAMILIES: Readonly<Record<string, Scoring>> = {
 
 describe("as llama.cpp decides", () => {
   test.each(Object.entries(FAMILIES))("%s (%s)", async (family, scoring) => {
-    const spec = TINY_MODELS.find(({ name }) => name === family);
-    const path = await makeTinyModel(folder, spec!);
+    await compare(tinyModel(family), scoring);
+  });
+
+  // qwen3moe, olmoe, qwen2moe and llama do not read the scale; bailingmoe does.
+  test.each(["qwen3moe", "olmoe", "qwen2moe", "mixtral", "bailingmoe"])(
+    "%s with a scale of weights",
+    async (family) => {
+      const spec = tinyModel(family);
+      const metadata = { ...spec.metadata, expert_weights_scale: f32(1.75) };
+      await compare({ ...spec, name: `${family}-weights-scale`, metadata }, "softmax");
+    },
+  );
+
+  async function compare(spec: TinyModelSpec, scoring: Scoring): Promise<void> {
+    const path = await makeTinyModel(folder, spec);
     const gguf = openGguf(path);
     const layout = readMoeLayout(gguf);
     const rules = readRouterRules(gguf, layout, scoring);
@@ -119,7 +133,7 @@ describe("as llama.cpp decides", () => {
       compared++;
     }
     expect(compared).toBeGreaterThan(0);
-  });
+  }
 });
 
 const rule: RouterRule = {

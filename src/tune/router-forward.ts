@@ -29,7 +29,7 @@ export interface Routing {
 }
 
 /** Smallest sum that weights are divided by: the smallest normal number of F16 (llama-graph.cpp:2141). */
-const SMALLEST_SUM = 6.103515625e-5;
+export const SMALLEST_SUM = 6.103515625e-5;
 /** A group is judged by its two best experts. */
 const GROUP_JUDGES = 2;
 

@@ -2,7 +2,7 @@
  * How the routers of a model choose and weigh, from its file. How they score is seen in the graph or told by a trace, not
  * guessed from the architecture's name.
  */
-import { type GgufFile, type GgufTensor, type MoeLayout, readTensor } from "../gguf/index.ts";
+import { type GgufFile, type MoeLayout, readFloats } from "../gguf/index.ts";
 import type { Scoring } from "../llama/graph-hook.ts";
 import type { RouterRule } from "./router-forward.ts";
 
@@ -30,6 +30,13 @@ const NEVER_NORMALIZED: ReadonlySet<string> = new Set([
   ...["deepseek", "gpt-oss", "jamba", "llada-moe", "llama4", "nomic-bert-moe", "olmoe", "qwen2moe"],
 ]);
 
+/** Architectures that read `expert_weights_scale` (`load_arch_hparams` in llama.cpp 0.5.0's src/models); the others weigh without it. */
+const SCALED: ReadonlySet<string> = new Set([
+  ...["afmoe", "bailingmoe", "bailingmoe2", "bailingmoe3", "cohere2moe", "deepseek", "deepseek2", "deepseek2-ocr"],
+  ...["deepseek32", "deepseek4", "dflash", "dots1", "dots3note", "exaone-moe", "glm-dsa", "glm4moe", "hy_v3", "hy_v4"],
+  ...["kimi-k3", "kimi-linear", "laguna", "minimax-m3", "mistral4", "nemotron_h", "nemotron_h_moe", "step35"],
+]);
+
 /**
  * By MoE layer.
  * @param scoring as the graph shows it (`RouterStop.scoring`) or the trace says it (`tracedScoring`)
@@ -43,14 +50,16 @@ export function readRouterRules(gguf: GgufFile, layout: MoeLayout, scoring: Scor
   const normalizeWeights =
     ALWAYS_NORMALIZED.has(architecture) ||
     (!NEVER_NORMALIZED.has(architecture) && (metadata.optionalBool(`${architecture}.expert_weights_norm`) ?? false));
+  // 0 stands for "not there" in llama.cpp too (llama-graph.cpp:2149).
+  const weightScale =
+    (SCALED.has(architecture) && metadata.optionalNumber(`${architecture}.expert_weights_scale`)) || 1;
   return layout.moeLayers.map(({ blockIndex }) => {
     const bias = gguf.tensor(`blk.${blockIndex}.exp_probs_b.bias`) ?? gguf.tensor(`blk.${blockIndex}.exp_probs_b`);
     return {
       ...{ experts: expertsPerLayer, used: expertsUsed, scoring, normalizeWeights },
       selectionBias: bias && readFloats(gguf, bias),
       groups: count > 1 ? { count, used } : undefined,
-      // 0 stands for "not there" in llama.cpp too (llama-graph.cpp:2149).
-      weightScale: metadata.optionalNumber(`${architecture}.expert_weights_scale`) || 1,
+      weightScale,
     };
   });
 }
@@ -68,9 +77,4 @@ export function tracedScoring(text: string | null): Scoring | undefined {
     default:
       return undefined;
   }
-}
-
-/** Copied, because a buffer of bytes need not lie at a multiple of four. */
-export function readFloats(gguf: GgufFile, tensor: GgufTensor): Float32Array<ArrayBuffer> {
-  return new Float32Array(Uint8Array.from(readTensor(gguf, tensor)).buffer);
 }

@@ -3,16 +3,18 @@
  * Layers are tuned side by side, as if those before them had not moved; a second sweep on inputs captured with the tuned
  * gates in place is the caller's business, as is what becomes of the gates.
  */
+import { compiledModule } from "../compiled-module.ts";
+import type { PortableError } from "../engine/protocol.ts";
 import { Randomness } from "../predict/randomness.ts";
+import { runTasks } from "../threads/task-workers.ts";
 import type { CapturedInputs } from "./captured-inputs.ts";
 import type { Gate } from "./closed-form/slow-gate.ts";
 import type { ClosedFormPlan } from "./closed-form/slow-layer.ts";
-import { TuneError } from "./errors.ts";
+import { TuneError, type TuneErrorKind } from "./errors.ts";
 import type { GateMetrics } from "./gate-metrics.ts";
 import type { LayerResult, LayerTask } from "./layer-tasks.ts";
-import { runInWorkers } from "./layer-workers.ts";
 import type { LocalPlan } from "./local/tune-layer.ts";
-import type { BaseGate, RouterDelta } from "./router-delta.ts";
+import type { BaseGate } from "./router-delta.ts";
 import type { RouterRule } from "./router-forward.ts";
 
 export interface TuneLayersOptions {
@@ -43,8 +45,6 @@ export interface TuneProgress {
 export interface LocalOptions extends TuneLayersOptions, LocalPlan {
   /** Gates to begin with, by MoE layer: slow ones, or those of the sweep before. @default the base's */
   readonly start?: readonly Gate[];
-  /** Budgets by MoE layer, for layers that bear less than others. @default `trustBudget` for all */
-  readonly trustBudgets?: readonly number[];
 }
 
 /** What is tuned: the inputs, the frozen gates and how their routers decide, the latter two by MoE layer. */
@@ -56,16 +56,14 @@ export interface TuneSubject {
 
 /** By layer, one gate each. @throws TuneError `wrong-model`, `too-little-data`, `diverged` */
 export async function tuneLocal(subject: TuneSubject, options: LocalOptions = {}): Promise<LayerResult[]> {
-  const { start, trustBudgets, steps = 400, batchTokens = 2048 } = options;
+  const { start, steps = 400, batchTokens = 2048 } = options;
   const plan = localPlan(options);
   return tune(
     subject,
     options,
-    () => steps * batchTokens,
-    (task) => ({
-      ...{ ...task, mode: "local", start: start?.[task.layer] ?? task.base },
-      plan: trustBudgets === undefined ? plan : { ...plan, trustBudget: trustBudgets[task.layer] },
-    }),
+    // With little text a step is all of it.
+    (tokens) => steps * Math.min(batchTokens, tokens),
+    (task) => ({ ...task, mode: "local", start: start?.[task.layer] ?? task.base, plan }),
   );
 }
 
@@ -115,23 +113,6 @@ export function splitDocuments(
   return { heldOut: ascending(order.subarray(0, count)), training: ascending(order.subarray(count)) };
 }
 
-/** Gates of some layers as what is delivered. @param gates by MoE layer; undefined for layers that stay as they are */
-export function routerDelta(
-  architecture: string,
-  method: string,
-  { base, rules }: Pick<TuneSubject, "base" | "rules">,
-  gates: readonly (Gate | undefined)[],
-): RouterDelta {
-  const { experts, used } = rules[0];
-  return {
-    ...{ architecture, experts, used, method, width: base[0].weights.length / experts },
-    layers: base.flatMap(({ block, sha256 }, layer) => {
-      const gate = gates[layer];
-      return gate === undefined ? [] : [{ block, gate: gate.weights, bias: gate.bias, baseSha256: sha256 }];
-    }),
-  };
-}
-
 type TaskBase = Omit<Extract<LayerTask, { mode: "closed-form" }>, "mode" | "plan">;
 
 async function tune(
@@ -162,13 +143,18 @@ async function tune(
   });
   const tokens = layers.length * tokensOfLayer(trainingTokens);
   let tokensDone = 0;
-  return runInWorkers(inputs.files, tasks, {
-    ...{ threads, signal, onLayer },
-    onTokens: (more) => {
+  return runTasks<LayerTask, LayerResult>(compiledModule(import.meta.url, "./layer-worker.js"), inputs.files, tasks, {
+    ...{ threads, signal, onResult: onLayer, errorOf: layerError },
+    onWork: (more) => {
       tokensDone += more;
       onProgress?.({ tokensDone: Math.min(tokens, tokensDone), tokens });
     },
   });
+}
+
+function layerError({ name, message, stack, data }: PortableError, { layer }: LayerTask): Error {
+  if (name === "TuneError") return new TuneError(data.kind as TuneErrorKind, `MoE layer ${layer}: ${message}`);
+  return Object.assign(new Error(message), { name, stack });
 }
 
 /** The plan alone: functions and signals cannot go to a thread. */

@@ -47,9 +47,9 @@ describe("the split", () => {
 });
 
 describe("a draw", () => {
-  test("is the same whatever the order, never twice the same, and grows by adding", () => {
+  test("is the same whatever the order, never twice the same, and grows by adding", async () => {
     const pool = [...many(300), ...many(100)];
-    fc.assert(
+    await fc.assert(
       fc.asyncProperty(
         fc.shuffledSubarray(pool, { minLength: 400 }),
         fc.integer({ min: 1, max: 60 }),

@@ -4,7 +4,7 @@ import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { childrenOf, PROGRAM } from "../../src/cli/command-line.test-data.ts";
+import { childrenOf, computed, PROGRAM } from "../../src/cli/command-line.test-data.ts";
 import { type RecordTraceOptions, recordTrace } from "../../src/trace/record/record-trace.ts";
 import type { TraceSample } from "../../src/trace/trace.ts";
 import { openTrace } from "../../src/trace/trace-reader.ts";
@@ -52,7 +52,7 @@ async function goOn(directory: string, more: Partial<RecordTraceOptions> = {}): 
   return samples;
 }
 
-/** The command in a process of its own, once it has told of `sample` samples. */
+/** The command in a process of its own, once it has recorded something. */
 async function startCommand(
   directory: string,
 ): Promise<{ child: ChildProcess; recorder: number; stderr: () => string }> {
@@ -63,7 +63,7 @@ async function startCommand(
   );
   let stderr = "";
   child.stderr.setEncoding("utf8").on("data", (text: string) => (stderr += text));
-  // The first samples are in files.
+  // It is made when the first batch was computed.
   const isStarted = () => existsSync(join(directory, "trace.json")) || child.exitCode !== null;
   await expect.poll(isStarted, { timeout: 20_000 }).toBe(true);
   expect(stderr).not.toContain("rror");
@@ -78,11 +78,11 @@ const ended = (child: ChildProcess) =>
 
 describe("a recording that is killed", () => {
   test.each([0, 500])(
-    "%i ms after its first sample is readable, names what is missing, and goes on",
-    async (afterMs) => {
-      const directory = join(folder, `killed-${afterMs}`);
+    "%i ms of computing after its first batch is readable, names what is missing, and goes on",
+    async (cpuMs) => {
+      const directory = join(folder, `killed-${cpuMs}`);
       const { child, recorder } = await startCommand(directory);
-      await new Promise((resolve) => setTimeout(resolve, afterMs));
+      await computed(recorder, cpuMs);
       child.kill("SIGKILL");
       await ended(child);
       await gone(recorder);
@@ -108,7 +108,8 @@ describe("a recording that is stopped", () => {
   test("at the terminal keeps its whole samples and says how to go on", async () => {
     const directory = join(folder, "stopped");
     const { child, recorder, stderr } = await startCommand(directory);
-    await new Promise((resolve) => setTimeout(resolve, 500));
+    // A few samples: all of them take ten times as long.
+    await computed(recorder, 500);
     child.kill("SIGINT");
     expect(await ended(child)).toMatchObject({ code: 130 });
     await gone(recorder);

@@ -1,6 +1,7 @@
 /** Recordings for tests: a job with the defaults of the tests, and a trace read back as a whole. */
 
-import type { EngineSettings, RecordingJob, RecordingSummary } from "../../src/trace/record/recording-job.ts";
+import type { EngineSettings } from "../../src/engine/engine-settings.ts";
+import type { RecordingJob, RecordingSummary } from "../../src/trace/record/recording-job.ts";
 import { runRecording } from "../../src/trace/record/run-recording.ts";
 import type { TraceDescription, TraceSample, WantedColumns } from "../../src/trace/trace.ts";
 import { openTrace } from "../../src/trace/trace-reader.ts";

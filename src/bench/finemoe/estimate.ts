@@ -2,6 +2,7 @@
  * Medians by prompt and how far another draw of prompts would move them: percentile bootstrap over requests, seeded, so that
  * the same figures always give the same interval. Ratios of two policies are paired: each prompt is held against itself.
  */
+import { Randomness } from "../../predict/randomness.ts";
 import { quantile } from "../quantile.ts";
 
 export interface Estimate {
@@ -33,23 +34,13 @@ export function pairedRatio(values: readonly number[], against: readonly number[
 export function bootstrap(requests: number, of: (drawn: readonly number[]) => number): Estimate {
   const all = Array.from({ length: requests }, (_, i) => i);
   const value = of(all);
-  const random = mulberry32(SEED);
+  const random = Randomness.from(SEED);
   const replicas: number[] = [];
   for (let replica = 0; replica < REPLICAS; replica++)
-    replicas.push(of(all.map(() => Math.floor(random() * requests))));
+    replicas.push(of(all.map(() => Math.floor(random.next() * requests))));
   return { value, low: quantile(replicas, 0.025), high: quantile(replicas, 0.975) };
 }
 
 function sumOf(drawn: readonly number[], values: readonly number[]): number {
   return drawn.reduce((sum, i) => sum + values[i], 0);
-}
-
-function mulberry32(seed: number): () => number {
-  let state = seed | 0;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
 }

@@ -1,6 +1,9 @@
 /**
  * Which prompts a policy may learn from and which it is tested on. By a hash of the prompt's own tokens, so that equal
  * prompts always fall on the same side and no test prompt is ever learned from, whatever the order or the selection.
+ *
+ * Not `splitOf` of `workload/split.ts`, which does the same for prompts in files: a trace has ids of tokens and no text, and need
+ * not have a vocabulary. The two do not put the same prompt on the same side.
  */
 import { DECODE, type TraceSample } from "../../trace/trace.ts";
 import { hashShare } from "../../workload/hash-share.ts";

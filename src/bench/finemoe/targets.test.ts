@@ -55,6 +55,14 @@ test("noise between prompts is no miss", () => {
   expect(met["decode time over the best other policy"]).toBe(true);
 });
 
+test("noise alone is no excuse: a middle value far above fails, however wide the interval", () => {
+  const rows = cell({ ...OTHERS, warmset: { ms: [15, 40, 26, 50], hits: 70 } });
+  const goal = judgeFinemoe(rows).find(({ name }) => name.startsWith("decode time over the best other policy"));
+  expect(goal?.interval?.low).toBeLessThan(1);
+  expect(goal?.measured).toBeGreaterThan(1.05);
+  expect(goal?.met).toBe(false);
+});
+
 test("goals without their rows are open", () => {
   expect(judgeFinemoe(cell(OTHERS)).every(({ met, measured }) => met === null && measured === null)).toBe(true);
 });

@@ -6,12 +6,12 @@ import { type EvictionRule, ProbabilityFrequency } from "./eviction.ts";
 
 const shape: ModelShape = { layers: 2, experts: 4, expertsUsed: 1, expertBytes: [10, 10] };
 
-function residents(keys: readonly number[], evictable: (key: number) => boolean = () => true): Residents {
+function residents(keys: readonly number[], mayGo: (key: number) => boolean = () => true): Residents {
   return {
     count: keys.length,
     at: (i) => keys[i] as ExpertKey,
     has: (key) => keys.includes(key),
-    evictable,
+    evictable: (key) => keys.includes(key) && mayGo(key),
     usedBytes: 0,
     budgetBytes: 0,
   };

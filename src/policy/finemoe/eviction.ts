@@ -5,6 +5,7 @@
  */
 import type { Residents, RouterEvent } from "../../cache/policy.ts";
 import { type ExpertKey, type ModelShape, NO_EXPERT } from "../../cache/shape.ts";
+import { ColdestOfLayer } from "../coldest.ts";
 
 export const EVICTION_RULES = ["pfreq", "lru", "lfu"] as const;
 export type EvictionRule = (typeof EVICTION_RULES)[number];
@@ -37,6 +38,10 @@ export class ProbabilityFrequency implements EvictionRanking {
   readonly #probability: Float64Array;
   readonly #uses: Float64Array;
   readonly #lastUse: Float64Array;
+  /** Per key, what an expert is worth keeping: with `pfreq` above 0, else one of the arrays above. */
+  readonly #score: Float64Array;
+  readonly #coldest: ColdestOfLayer;
+  /** Layers whose routers have decided. */
   #events = 0;
 
   constructor(
@@ -51,14 +56,18 @@ export class ProbabilityFrequency implements EvictionRanking {
     this.#probability = new Float64Array(total).fill(1);
     this.#uses = new Float64Array(total);
     this.#lastUse = new Float64Array(total);
+    this.#score = rule === "lfu" ? this.#uses : rule === "lru" ? this.#lastUse : new Float64Array(total).fill(1);
+    this.#coldest = new ColdestOfLayer(shape, this.#score);
   }
 
   promptStarts(): void {
     this.#probability.fill(1 / this.#experts);
+    for (let first = 0; first < this.#score.length; first += this.#experts) this.#rescore(first);
   }
 
   forecast(layer: number, row: Float32Array): void {
     this.#probability.set(row, layer * this.#experts);
+    this.#rescore(layer * this.#experts);
   }
 
   routed(event: RouterEvent): void {
@@ -72,39 +81,32 @@ export class ProbabilityFrequency implements EvictionRanking {
       this.#uses[event.distinct[i]]++;
       this.#lastUse[event.distinct[i]] = this.#events;
     }
+    this.#rescore(first);
   }
 
   loading(key: ExpertKey): void {
     this.#lastUse[key] = this.#events;
+    // A read that was called off may have left it remembered as the coldest, which it is not any more.
+    if (this.#rule === "lru") this.#coldest.rescored(Math.floor(key / this.#experts));
+    else this.#coldest.added(key);
   }
 
-  /** What an expert is worth keeping; above 0 for each with `pfreq`. */
   score(key: ExpertKey): number {
-    switch (this.#rule) {
-      case "pfreq":
-        return Math.max(this.#probability[key], this.#leastProbability) * Math.max(this.#uses[key], 1);
-      case "lfu":
-        return this.#uses[key];
-      case "lru":
-        return this.#lastUse[key];
-    }
+    return this.#score[key];
   }
 
-  /** As `score` ranks them; written out, because a number that a call returns is put on the heap, for each resident anew. */
   victim(candidates: Residents): ExpertKey {
-    const probability = this.#probability;
-    const uses = this.#uses;
-    const least = this.#leastProbability;
-    const plain = this.#rule === "pfreq" ? undefined : this.#rule === "lfu" ? uses : this.#lastUse;
-    let victim = NO_EXPERT;
-    let lowest = Number.POSITIVE_INFINITY;
-    for (let i = 0; i < candidates.count; i++) {
-      const key = candidates.at(i);
-      const score = plain === undefined ? Math.max(probability[key], least) * Math.max(uses[key], 1) : plain[key];
-      if (score > lowest || (score === lowest && key > victim) || !candidates.evictable(key)) continue;
-      victim = key;
-      lowest = score;
-    }
+    const victim = this.#coldest.ofAll(candidates);
+    if (victim !== NO_EXPERT) this.#coldest.removed(victim);
     return victim;
+  }
+
+  /** The layer whose keys begin at `first`. */
+  #rescore(first: number): void {
+    const score = this.#score;
+    if (this.#rule === "pfreq")
+      for (let key = first; key < first + this.#experts; key++)
+        score[key] = Math.max(this.#probability[key], this.#leastProbability) * Math.max(this.#uses[key], 1);
+    this.#coldest.rescored(first / this.#experts);
   }
 }

@@ -104,7 +104,7 @@ function holding(...keys: number[]): Residents {
     ...{ count: keys.length, usedBytes: 0, budgetBytes: 0 },
     at: (i) => keys[i] as ExpertKey,
     has: (key) => keys.includes(key),
-    evictable: () => true,
+    evictable: (key) => keys.includes(key),
   };
 }
 
@@ -199,8 +199,8 @@ describe("idea 6: the mix", () => {
 describe("idea 7: eviction by next use", () => {
   test("of equal favourites the one whose layer has just passed goes, and a rare one before all", () => {
     const shares = new UseShares(shape);
-    const ranking = new NextUseEviction(shape, shares);
     for (let layer = 0; layer < 4; layer++) using(shares, layer, 0, 50);
+    const ranking = new NextUseEviction(shape, shares);
     ranking.routed(routerEvent(routing(shape, 1, [[0]])));
     expect(ranking.victim(holding(0, 4, 8, 12))).toBe(4);
     expect(ranking.victim(holding(0, 4, 9, 12))).toBe(9);
@@ -219,11 +219,11 @@ describe("idea 7: eviction by next use", () => {
 describe("idea 14: the first layers", () => {
   test("their favourites are spared while something else can go, and brought back", () => {
     const shares = new UseShares(shape);
-    const ranking = new NextUseEviction(shape, shares);
     const first = new FirstLayers(shape, shares, 2, 8);
     using(shares, 0, 3, 40);
     using(shares, 1, 1, 40);
     using(shares, 3, 2, 40);
+    const ranking = new NextUseEviction(shape, shares);
     first.tokenEnds();
     ranking.routed(routerEvent(routing(shape, 0, [[3]])));
     // Of all favourites, the one of layer 0 would be farthest away.

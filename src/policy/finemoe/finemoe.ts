@@ -143,10 +143,10 @@ export class FineMoe implements Policy {
     // Searches that ended before this router decided have forecast its layer, even if nobody asked for reads since.
     this.#takeForecasts(event.nowMs);
     this.#now = layer;
+    this.#shares?.routed(event);
     this.#eviction.routed(event);
     this.#countForecastUses(event);
     this.#queue.advance(layer);
-    this.#shares?.routed(event);
     this.#admission?.routed();
     this.#calibration?.routed(layer, distinct, distinctCount);
     this.#mix?.routed(event);

@@ -28,6 +28,7 @@ export class FirstLayers {
   readonly #keys: Int32Array;
   #count = 0;
   readonly #favourite: Uint8Array;
+  readonly #others: Others;
 
   /** @param layers d: those that the trajectory search cannot forecast */
   constructor(shape: ModelShape, shares: UseShares, layers: number, budgetExperts: number) {
@@ -36,6 +37,7 @@ export class FirstLayers {
     this.#most = Math.floor(budgetExperts * BUDGET_SHARE);
     this.#keys = new Int32Array(this.#end);
     this.#favourite = new Uint8Array(shape.layers * shape.experts);
+    this.#others = new Others(this.#favourite);
   }
 
   /** A token's last layer has run: who the favourites are is settled for the next one. */
@@ -66,17 +68,44 @@ export class FirstLayers {
   victim(candidates: Residents, ranking: EvictionRanking): ExpertKey {
     const first = ranking.victim(candidates);
     if (first === NO_EXPERT || this.#favourite[first] === 0) return first;
-    const favourite = this.#favourite;
-    const others = ranking.victim({
-      count: candidates.count,
-      at: (i) => candidates.at(i),
-      has: (key) => candidates.has(key),
-      evictable: (key) => favourite[key] === 0 && candidates.evictable(key),
-      usedBytes: candidates.usedBytes,
-      budgetBytes: candidates.budgetBytes,
-    });
-    if (others === NO_EXPERT) return first;
+    this.#others.all = candidates;
+    const other = ranking.victim(this.#others);
+    if (other === NO_EXPERT) return first;
     this.spared++;
-    return others;
+    return other;
+  }
+}
+
+/** What is in memory, as if no favourite could go. One object for all victims, which are chosen at router stops. */
+class Others implements Residents {
+  all!: Residents;
+  readonly #favourite: Uint8Array;
+
+  constructor(favourite: Uint8Array) {
+    this.#favourite = favourite;
+  }
+
+  get count(): number {
+    return this.all.count;
+  }
+
+  at(i: number): ExpertKey {
+    return this.all.at(i);
+  }
+
+  has(key: ExpertKey): boolean {
+    return this.all.has(key);
+  }
+
+  evictable(key: ExpertKey): boolean {
+    return this.#favourite[key] === 0 && this.all.evictable(key);
+  }
+
+  get usedBytes(): number {
+    return this.all.usedBytes;
+  }
+
+  get budgetBytes(): number {
+    return this.all.budgetBytes;
   }
 }

@@ -29,7 +29,9 @@ export class ForecastFigures {
   planned(score: number, selected: number): void {
     this.layersPlanned++;
     this.#selected += selected;
-    this.#scores[SCORE_BOUNDS.findIndex((bound) => score < bound)]++;
+    let scoreClass = 0;
+    while (score >= SCORE_BOUNDS[scoreClass]) scoreClass++;
+    this.#scores[scoreClass]++;
     const k = this.#expertsUsed;
     this.#sizes[
       selected >= this.#experts ? 4 : selected <= k ? 0 : selected <= 2 * k ? 1 : selected <= 4 * k ? 2 : 3

@@ -144,10 +144,13 @@ export class IterationSearch {
 
   close(): void {
     if (this.#closed) return;
-    this.#promptRecorder.finish();
-    this.#stepRecorder.finish();
     this.#closed = true;
-    for (const search of this.#searches) search.close();
+    try {
+      this.#promptRecorder.finish();
+      this.#stepRecorder.finish();
+    } finally {
+      closeAll(this.#searches);
+    }
   }
 
   figures(): Record<string, number> {
@@ -240,6 +243,18 @@ export class IterationSearch {
       }
     }
   }
+}
+
+/** All of them, even if one has failed. @throws what the first of those threw */
+function closeAll(searches: readonly MapSearch[]): void {
+  let failure: unknown;
+  for (const search of searches)
+    try {
+      search.close();
+    } catch (error) {
+      failure ??= error;
+    }
+  if (failure !== undefined) throw failure;
 }
 
 const SUMMED = [

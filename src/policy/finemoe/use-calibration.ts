@@ -3,7 +3,7 @@
  * layer is 1, and a similarity that is near 1 for good and bad matches alike; neither is a chance. Outcomes are counted in
  * classes of both, for each layer and for all layers together, and forgotten slowly.
  */
-import { type ModelShape, NO_EXPERT } from "../../cache/shape.ts";
+import type { ModelShape } from "../../cache/shape.ts";
 
 /** Classes of the probability over the uniform one, in half powers of two from 1/8 up to 2^4. */
 const PROBABILITY_CLASSES = 15;
@@ -36,7 +36,7 @@ export class UseCalibration {
     this.#shared = layers * CLASSES;
     this.#outcomes = new Float64Array((layers + 1) * CLASSES);
     this.#uses = new Float64Array((layers + 1) * CLASSES);
-    this.#class = new Int16Array(layers * experts).fill(NO_EXPERT);
+    this.#class = new Int16Array(layers * experts).fill(-1);
     this.#used = new Uint8Array(experts);
     for (let c = 0; c < CLASSES; c++) {
       const power = LOWEST_POWER + ((c % PROBABILITY_CLASSES) + 0.5) / 2;
@@ -47,8 +47,9 @@ export class UseCalibration {
 
   /** A layer has a forecast. @param row `[experts]` */
   forecast(layer: number, row: Float32Array, score: number): void {
-    const scoreClass = SCORE_BOUNDS.findIndex((bound) => score < bound);
-    const first = (scoreClass < 0 ? SCORE_BOUNDS.length : scoreClass) * PROBABILITY_CLASSES;
+    let scoreClass = 0;
+    while (scoreClass < SCORE_BOUNDS.length && score >= SCORE_BOUNDS[scoreClass]) scoreClass++;
+    const first = scoreClass * PROBABILITY_CLASSES;
     for (let expert = 0; expert < this.#experts; expert++) {
       const power = Math.log2(Math.max(row[expert] * this.#experts, 2 ** LOWEST_POWER));
       const c = Math.min(PROBABILITY_CLASSES - 1, Math.floor(2 * (power - LOWEST_POWER)));

@@ -4,6 +4,7 @@
  */
 import type { RouterEvent } from "../../cache/policy.ts";
 import type { ModelShape } from "../../cache/shape.ts";
+import { averageUse } from "../batch-means.ts";
 
 /** Half-lives in tokens; as in `next-use`, whose figures say that half or double of either moves decode hits little. */
 const RECENT = 4;
@@ -22,9 +23,10 @@ export class UseShares {
     this.#use = new Float64Array(experts);
   }
 
-  routed({ layer, tokens, expertsUsed, experts }: RouterEvent): void {
-    const use = this.#use.fill(0);
-    for (let i = 0; i < tokens * expertsUsed; i++) use[experts[i]] += 1 / tokens;
+  routed(event: RouterEvent): void {
+    const { layer, tokens } = event;
+    const use = this.#use;
+    averageUse(event, use);
     const recent = 1 - 2 ** (-tokens / RECENT);
     const lasting = 1 - 2 ** (-tokens / LASTING);
     for (let expert = 0, key = layer * this.#experts; expert < this.#experts; expert++, key++) {

@@ -5,6 +5,7 @@
  */
 import type { RouterEvent } from "../../cache/policy.ts";
 import type { ModelShape } from "../../cache/shape.ts";
+import { averagePreference, averageUse } from "../batch-means.ts";
 
 /**
  * Half-lives in tokens. The shortest follows the text, the longest is the model's (or a conversation's) popularity; finer
@@ -67,7 +68,8 @@ export class UseHistory {
 
   /** Takes in a layer's decision. */
   observe(event: RouterEvent): void {
-    this.#averageBatch(event);
+    averageUse(event, this.use);
+    averagePreference(event, this.#preference);
     const { experts } = this.#shape;
     const { averages, use } = this;
     const approach = this.#approach;
@@ -113,23 +115,5 @@ export class UseHistory {
         PREFERENCE_NOW_WEIGHT * Math.log((this.#preference[expert] as number) * experts + PREFERENCE_FLOOR) +
         PREFERENCE_WEIGHT * Math.log((lately[key] as number) * experts + PREFERENCE_FLOOR);
     }
-  }
-
-  #averageBatch({ tokens, expertsUsed, experts: chosen, weights, probabilities }: RouterEvent): void {
-    const { experts } = this.#shape;
-    const use = this.use.fill(0);
-    const preference = this.#preference.fill(0);
-    const share = 1 / tokens;
-    for (let i = 0; i < tokens * expertsUsed; i++) {
-      const expert = chosen[i] as number;
-      use[expert] = (use[expert] as number) + share;
-      if (probabilities === undefined)
-        preference[expert] = (preference[expert] as number) + share * (weights[i] as number);
-    }
-    if (probabilities === undefined) return;
-    for (let token = 0; token < tokens; token++)
-      for (let expert = 0; expert < experts; expert++)
-        preference[expert] =
-          (preference[expert] as number) + share * (probabilities[token * experts + expert] as number);
   }
 }

@@ -2,20 +2,17 @@
  * The public way to record a trace: checks what can be checked at once, starts the process that records
  * (`recorder-process.ts`), passes its progress on and turns its end into a result or an error.
  */
-import { spawn } from "node:child_process";
 import fs from "node:fs";
 import { compiledModule } from "../../compiled-module.ts";
-import { openAbortFile, writeAbort } from "../../engine/abort-file.ts";
 import { type MemoryOption, memoryBudget } from "../../engine/byte-size.ts";
-import { HOST_NODE_FLAGS, ModelProcessError } from "../../engine/model-process.ts";
+import { runJobProcess } from "../../engine/job-process.ts";
 import { DEFAULT_POLICY } from "../../engine/options.ts";
-import { ModelError } from "../../engine/protocol.ts";
 import type { RouterOption } from "../../engine/router-override.ts";
 import type { Prompt } from "../../workload/prompt.ts";
 import { TraceError } from "../trace-error.ts";
 import { traceJsonPath } from "../trace-json.ts";
 import { RecordingInputError } from "./errors.ts";
-import type { RecorderMessage } from "./recorder-process.ts";
+import type { RecorderEvent } from "./recorder-process.ts";
 import type {
   GenerateSettings,
   PromptFormat,
@@ -98,7 +95,6 @@ export interface RecordGeneration {
 }
 
 const DEFAULT_SAMPLE_LENGTH = 512;
-const KEPT_STDERR = 4000;
 
 /**
  * Records the routing of a model over texts into a directory of Parquet files.
@@ -120,7 +116,15 @@ export async function recordTrace(options: RecordTraceOptions): Promise<Recordin
       { file: existing },
       "is already there. Resume that trace, remove it, or choose another directory.",
     );
-  return await runInProcess(job, options);
+  const { signal, onLoad, onProgress } = options;
+  const program = compiledModule(import.meta.url, "./recorder-process.js");
+  return await runJobProcess<RecordingJob, RecorderEvent, RecordingSummary>(program, job, {
+    ...{ verbose: job.engine.verbose, signal },
+    onEvent: (event) => {
+      if (event.type === "loading") onLoad?.(event.bytesRead, event.bytesTotal);
+      else onProgress?.(event.progress);
+    },
+  });
 }
 
 /** @throws RecordingInputError, ByteSizeError, GgufError, UnsupportedModelError */
@@ -177,51 +181,4 @@ function generation(options: RecordGeneration): GenerateSettings {
 function wholeNumber(name: string, value: number, smallest: number): void {
   if (!Number.isSafeInteger(value) || value < smallest)
     throw new RecordingInputError("option", `${name} must be a whole number from ${smallest} on, not ${value}.`);
-}
-
-async function runInProcess(job: RecordingJob, options: RecordTraceOptions): Promise<RecordingSummary> {
-  const { signal, onLoad, onProgress } = options;
-  const abortDescriptor = openAbortFile();
-  const program = compiledModule(import.meta.url, "./recorder-process.js");
-  const child = spawn(process.execPath, [...HOST_NODE_FLAGS, program.pathname], {
-    stdio: ["ignore", "inherit", "pipe", "ipc", abortDescriptor],
-    serialization: "advanced",
-  });
-  const abort = () => writeAbort(abortDescriptor, 1);
-  const kill = () => void child.kill("SIGKILL");
-  signal?.addEventListener("abort", abort);
-  process.once("exit", kill);
-  let stderr = "";
-  child.stderr?.setEncoding("utf8").on("data", (text: string) => {
-    stderr = (stderr + text).slice(-KEPT_STDERR);
-    if (job.engine.verbose) process.stderr.write(text);
-  });
-  try {
-    return await new Promise<RecordingSummary>((resolve, reject) => {
-      let summary: RecordingSummary | undefined;
-      let failure: Error | undefined;
-      child.on("message", (message: RecorderMessage) => {
-        if (message.type === "loading") onLoad?.(message.bytesRead, message.bytesTotal);
-        else if (message.type === "recording") onProgress?.(message.progress);
-        else if (message.type === "done") summary = message.summary;
-        else failure = new ModelError(message.error);
-      });
-      child.on("error", reject);
-      // Not before the process is gone: then nothing writes into the trace any more.
-      child.on("close", (code, killedBy) => {
-        if (summary !== undefined) resolve(summary);
-        else reject(failure ?? new ModelProcessError(code, killedBy, stderr));
-      });
-      child.send(job, (error) => {
-        if (error !== null) failure ??= error;
-      });
-    });
-  } catch (error) {
-    signal?.throwIfAborted();
-    throw error;
-  } finally {
-    signal?.removeEventListener("abort", abort);
-    process.removeListener("exit", kill);
-    fs.closeSync(abortDescriptor);
-  }
 }

@@ -1,6 +1,5 @@
 /** What a recording is asked to do and what it says of itself: plain data, because it goes to a process of its own. */
-import type { MemoryBudget } from "../../engine/options.ts";
-import type { RouterOption } from "../../engine/router-override.ts";
+import type { EngineSettings } from "../../engine/engine-settings.ts";
 import type { Prompt } from "../../workload/prompt.ts";
 import type { TextFile } from "./text-samples.ts";
 
@@ -47,19 +46,6 @@ export interface GenerateSettings {
   readonly minP: number;
   /** Of the first sample; each later one has the next number. */
   readonly seed: number;
-}
-
-export interface EngineSettings {
-  readonly memory: MemoryBudget;
-  readonly policy: string;
-  readonly router?: RouterOption | undefined;
-  readonly microBatchTokens: number | undefined;
-  readonly threads: number | undefined;
-  readonly backend: "owned" | "page-cache" | undefined;
-  readonly io: "auto" | "direct" | "pread" | undefined;
-  /** Bytes that the process that asks holds, part of the budget. */
-  readonly reservedBytes: number;
-  readonly verbose: boolean;
 }
 
 /** How far a recording is. */

@@ -4,10 +4,10 @@
  * tests and benches use it directly.
  */
 import { existsSync } from "node:fs";
+import { type SessionEvents, sessionOptions } from "../../engine/engine-settings.ts";
 import { openSession } from "../../engine/open-session.ts";
 import { processMemory } from "../../engine/process-memory.ts";
 import type { Session } from "../../engine/session.ts";
-import { policyByName } from "../../policy/index.ts";
 import { readTraceJson, traceJsonPath } from "../trace-json.ts";
 import { createTrace, resumeTrace, type TraceWriter } from "../trace-writer.ts";
 import { describeRecording, planNote } from "./describe-recording.ts";
@@ -26,11 +26,8 @@ const WRITER_BYTES = 24 * 2 ** 20;
 /** Other work of the process, such as messages, gets its turn this often. */
 const YIELD_MS = 100;
 
-export interface RecordingEvents {
-  readonly onLoad?: (bytesRead: number, bytesTotal: number) => void;
+export interface RecordingEvents extends SessionEvents {
   readonly onProgress?: (progress: RecordingProgress) => void;
-  /** Turns non-zero when the recording is to be given up: address of a byte. @default none */
-  readonly abortAddress?: number | undefined;
 }
 
 /**
@@ -96,8 +93,7 @@ function openForRecording(
 ): Session {
   const { engine, model } = plan.job;
   return openSession(model, {
-    memory: engine.memory,
-    policy: policyByName(engine.policy),
+    ...sessionOptions(engine, events),
     router: engine.router,
     contextSize: plan.length,
     maxSequences: sequences(plan),
@@ -105,12 +101,6 @@ function openForRecording(
     maxOutputs: shape.rows,
     onRouted: buffer.tap,
     reservedBytes: engine.reservedBytes + routingBufferBytes(shape) + WRITER_BYTES,
-    verbose: engine.verbose,
-    ...(engine.threads === undefined ? {} : { threads: engine.threads }),
-    ...(engine.backend === undefined ? {} : { backend: engine.backend }),
-    ...(engine.io === undefined ? {} : { io: engine.io }),
-    ...(events.abortAddress === undefined ? {} : { abortAddress: events.abortAddress }),
-    ...(events.onLoad === undefined ? {} : { onProgress: events.onLoad }),
   });
 }
 

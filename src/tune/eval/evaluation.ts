@@ -2,7 +2,7 @@
  * What an evaluation of tuned routers is asked for and what it says: plain data, because it goes to a process of its own, into a
  * file, and to the report.
  */
-import type { EngineSettings } from "../../trace/record/recording-job.ts";
+import type { EngineSettings } from "../../engine/engine-settings.ts";
 import type { TextFile } from "../../trace/record/text-samples.ts";
 import type { DriftFigures, LocalityFigures } from "./figures.ts";
 import type { LiveFigures } from "./live-figures.ts";

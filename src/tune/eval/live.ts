@@ -2,7 +2,7 @@
  * The variants of an evaluation on the engine: each in a process of its own, on the same tokens, from a cold page cache, in an
  * order that turns around every round. A small model is inflated first: with everything in memory there is nothing to see.
  */
-import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { readBaseModel, writeRouterSafetensors } from "../../adapter/index.ts";
@@ -14,8 +14,8 @@ import { runBenchChild } from "../../bench/run-child.ts";
 import { alternatingOrder } from "../../bench/suite-plan.ts";
 import { HOST_NODE_FLAGS } from "../../engine/model-process.ts";
 import { openGguf, readMoeLayout } from "../../gguf/index.ts";
-import { planRecording } from "../../trace/record/recording-plan.ts";
 import { TuneError } from "../errors.ts";
+import { cutTexts } from "./cut-texts.ts";
 import type { EvaluationJob, EvaluationResult, GivenDocument } from "./evaluation.ts";
 import type { LiveFigures } from "./live-figures.ts";
 import type { LiveDocument, LiveJob, LiveRun } from "./live-protocol.ts";
@@ -132,11 +132,8 @@ function liveDocuments(job: EvaluationJob, { requests, tokens }: LiveSettings): 
 function documentsOf({ model, text, engine }: EvaluationJob, requests: number, tokens: number): GivenDocument[] {
   if (text.kind === "tokens")
     return text.documents.map((document) => ({ ...document, tokens: document.tokens.slice(0, tokens) }));
-  const plan = planRecording({
-    ...{ model, texts: text.texts, directory: "", resume: false, sampleLength: tokens, engine },
-    ...{ samples: Math.ceil(requests / text.texts.length), generate: undefined, probs: false, hidden: false },
-  });
-  return plan.samples.map((sample) => ({ domain: sample.domain, tokens: sample.tokens() }));
+  const { texts } = text;
+  return cutTexts(model, engine, { texts, documentTokens: tokens, documents: Math.ceil(requests / texts.length) });
 }
 
 interface LiveVariant {
@@ -163,7 +160,7 @@ async function writeRouters(job: EvaluationJob, model: string, folder: string): 
   const files = new Map<string, string>();
   for (const { path: file } of job.routers) {
     const own = path.join(folder, `${files.size}.safetensors`);
-    if (files.has(file) || existsSync(own)) continue;
+    if (files.has(file)) continue;
     await writeRouterSafetensors(own, widerRouters(job.model, file, wide));
     files.set(file, own);
   }

@@ -4,9 +4,8 @@
  */
 import type { GateValues } from "../../adapter/index.ts";
 import { Randomness } from "../../predict/randomness.ts";
-import { interpolatedLogits } from "../gate-metrics.ts";
+import { interpolatedLogits, meanTrustKl } from "../gate-metrics.ts";
 import { GateProduct } from "../gate-product.ts";
-import { expertDistribution } from "../objective/distribution.ts";
 import type { RouterRule } from "../router-forward.ts";
 
 export interface RandomGatesInput {
@@ -27,7 +26,7 @@ export function randomGates({ base, tuned, rules, inputs, seed }: RandomGatesInp
   return tuned.map((gate) => {
     const layer = base.findIndex(({ block }) => block === gate.block);
     const own = base[layer];
-    const { experts, scoring } = rules[layer];
+    const { experts } = rules[layer];
     const { tokens } = inputs;
     const hidden = inputs.layers[layer];
     const product = new GateProduct({
@@ -40,14 +39,7 @@ export function randomGates({ base, tuned, rules, inputs, seed }: RandomGatesInp
       return product.logits(hidden, tokens, bias);
     };
     const zBase = logits(own);
-    const reference = expertDistribution(zBase, tokens, experts, scoring);
-    const divergence = (z: Float32Array): number => {
-      const { probabilities, logProbabilities } = expertDistribution(z, tokens, experts, scoring);
-      let sum = 0;
-      for (let i = 0; i < tokens * experts; i++)
-        sum += probabilities[i] * (logProbabilities[i] - reference.logProbabilities[i]);
-      return sum / tokens;
-    };
+    const divergence = (z: Float32Array) => meanTrustKl(z, zBase, tokens, rules[layer]);
     const wanted = divergence(logits(gate));
     const random = new Randomness(seed, gate.block);
     const size = normOf(difference(gate.weights, own.weights)) / Math.sqrt(own.weights.length);

@@ -4,15 +4,14 @@
  * batches are computed, so it runs in a process of its own.
  */
 import { warmsetVersion } from "../../bench/machine.ts";
+import { type SessionEvents, sessionOptions } from "../../engine/engine-settings.ts";
 import { openGguf } from "../../gguf/index.ts";
-import { policyByName } from "../../policy/index.ts";
-import { planRecording } from "../../trace/record/recording-plan.ts";
 import { tracedModel } from "../../trace/record/traced-model.ts";
 import { TuneError } from "../errors.ts";
 import { type CacheCell, cacheCells, cacheSizes } from "./cache-cells.ts";
+import { cutTexts } from "./cut-texts.ts";
 import { DocumentRunner, type RunDocument } from "./document-runner.ts";
 import type {
-  EvaluatedText,
   EvaluationJob,
   EvaluationProgress,
   EvaluationResult,
@@ -25,12 +24,9 @@ import { judgeGates } from "./ship-gates.ts";
 import { VariantSummer } from "./variant-sums.ts";
 import { BASE, comparedVariants, RANDOM_NAME, readTunedGates, type TunedGates, type Variant } from "./variants.ts";
 
-export interface EvaluationEvents {
-  readonly onLoad?: ((bytesRead: number, bytesTotal: number) => void) | undefined;
+export interface EvaluationEvents extends SessionEvents {
   readonly onProgress?: ((progress: EvaluationProgress) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
-  /** Turns non-zero when a running batch is to be given up: address of a byte. @default none */
-  readonly abortAddress?: number | undefined;
 }
 
 /** Logits of the base that are kept at once, in a file. */
@@ -56,7 +52,7 @@ export async function runEvaluation(job: EvaluationJob, events: EvaluationEvents
 
 /** @throws TuneError `too-little-data`, RecordingInputError */
 function readDocuments(job: EvaluationJob): readonly GivenDocument[] {
-  const documents = job.text.kind === "tokens" ? job.text.documents : cutTexts(job, job.text);
+  const documents = job.text.kind === "tokens" ? job.text.documents : cutTexts(job.model, job.engine, job.text);
   const shortest = documents.reduce((least, { tokens }) => Math.min(least, tokens.length), Number.POSITIVE_INFINITY);
   const needed = Math.max(2, job.generate?.promptTokens ?? 0);
   if (documents.length === 0 || shortest < needed)
@@ -67,17 +63,6 @@ function readDocuments(job: EvaluationJob): readonly GivenDocument[] {
         : `A document has ${shortest} tokens, but ${needed} are needed. Give longer documents, or shorter starts to go on from.`,
     );
   return documents;
-}
-
-function cutTexts(
-  { model, engine }: EvaluationJob,
-  { texts, documentTokens, documents }: Extract<EvaluatedText, { kind: "texts" }>,
-): GivenDocument[] {
-  const plan = planRecording({
-    ...{ model, texts, directory: "", resume: false, sampleLength: documentTokens, samples: documents },
-    ...{ generate: undefined, probs: false, hidden: false, engine },
-  });
-  return plan.samples.map(({ domain, tokens }) => ({ domain, tokens: tokens() }));
 }
 
 function longestOf(documents: readonly GivenDocument[]): number {
@@ -98,17 +83,7 @@ function openRunner(job: EvaluationJob, documents: readonly GivenDocument[], eve
       generate === undefined ? 0 : generate.promptTokens + generate.tokens,
     ),
     sideBySide: several ? Math.min(most, documents.length) : 1,
-    session: {
-      memory: engine.memory,
-      policy: policyByName(engine.policy),
-      reservedBytes: engine.reservedBytes,
-      verbose: engine.verbose,
-      ...(engine.threads === undefined ? {} : { threads: engine.threads }),
-      ...(engine.backend === undefined ? {} : { backend: engine.backend }),
-      ...(engine.io === undefined ? {} : { io: engine.io }),
-      ...(events.abortAddress === undefined ? {} : { abortAddress: events.abortAddress }),
-      ...(events.onLoad === undefined ? {} : { onProgress: events.onLoad }),
-    },
+    session: sessionOptions(engine, events),
   });
 }
 

@@ -2,8 +2,9 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { openGguf } from "../../gguf/index.ts";
 import { loadLibraries } from "../../llama/index.ts";
+import { addLosses, noLosses } from "./batch-losses.ts";
 import type { GradientReply, GradientTask, GradientWorkerData } from "./gradient-workers.ts";
-import { type BatchLosses, LayeredModel, noLosses } from "./layered-model.ts";
+import { LayeredModel } from "./layered-model.ts";
 import { localityTerms } from "./locality-terms.ts";
 import type { TrainingSequence } from "./sequence.ts";
 import { readWiring } from "./wiring.ts";
@@ -47,9 +48,4 @@ function* batches(sequences: readonly TrainingSequence[], batchTokens: number): 
     tokens += sequence.tokens.length;
   }
   if (batch.length > 0) yield batch;
-}
-
-function addLosses(sum: BatchLosses, more: BatchLosses): void {
-  for (const key of ["targets", "crossEntropy", "divergence", "pairs", "reuse"] as const) sum[key] += more[key];
-  for (const [name, loss] of Object.entries(more.terms)) sum.terms[name] = (sum.terms[name] ?? 0) + loss;
 }

@@ -5,7 +5,8 @@
  */
 import { Worker } from "node:worker_threads";
 import { compiledModule } from "../../compiled-module.ts";
-import type { BatchLosses, GradientRequest, LayeredModelOptions } from "./layered-model.ts";
+import type { BatchLosses } from "./batch-losses.ts";
+import type { GradientRequest, LayeredModelOptions } from "./layered-model.ts";
 import type { LocalityTermsOptions } from "./locality-terms.ts";
 import type { TrainingSequence } from "./sequence.ts";
 

@@ -14,6 +14,7 @@ import type { Libraries } from "../../llama/index.ts";
 import { type NativeFloats, type NativeInts, nativeFloats, nativeInts } from "../../llama/native-arrays.ts";
 import { TensorMath } from "../../llama/tensor-math.ts";
 import { AttentionGraph, attentionBytes, type Span } from "./attention.ts";
+import { addReuse, type BatchLosses, noLosses } from "./batch-losses.ts";
 import { ExpertSlots } from "./expert-slots.ts";
 import { Experts } from "./experts.ts";
 import { LanguageHead, type TaskWeights } from "./language-head.ts";
@@ -35,20 +36,6 @@ export interface LayeredModelOptions {
 
 /** Gates by layer, `[experts][hidden]` each. */
 export type Gates = readonly Float32Array[];
-
-export interface BatchLosses {
-  /** Tokens that have a next one: what the two sums are over. */
-  targets: number;
-  /** Sum of cross-entropies with the next token, nats. */
-  crossEntropy: number;
-  /** Sum of KL(original model || this), nats; 0 unless it was asked for. */
-  divergence: number;
-  /** Pairs of neighbouring tokens x layers, and how many of their experts are the same, as a share, summed up. */
-  pairs: number;
-  reuse: number;
-  /** Routers' own losses: sums over layers of sums over sequences of loss x tokens. */
-  readonly terms: Record<string, number>;
-}
 
 export interface GradientRequest {
   readonly task: TaskWeights;
@@ -152,7 +139,7 @@ export class LayeredModel implements Disposable {
     if (this.#options.withOriginal) this.#keepOriginal(batch);
     const routings = this.#forward(batch, gates);
     const losses = noLosses();
-    addReuse(losses, batch, routings, this.wiring.router.used);
+    addReuse(losses, batch.spans, routings, this.wiring.router.used);
     this.#addTaskLosses(losses, batch);
     return losses;
   }
@@ -180,7 +167,7 @@ export class LayeredModel implements Disposable {
     if (distilled) this.#keepOriginal(batch);
     const routings = this.#forward(batch, gates, request.ids);
     const losses = noLosses();
-    addReuse(losses, batch, routings, this.wiring.router.used);
+    addReuse(losses, batch.spans, routings, this.wiring.router.used);
     const trained = task.crossEntropy !== 0 || distilled;
     this.#addTaskLosses(losses, batch, trained ? request : undefined);
     if (!trained) this.#gradient.values.fill(0, 0, batch.tokens * this.wiring.hidden);
@@ -452,23 +439,6 @@ export class LayeredModel implements Disposable {
     }
     return this.#mask.address;
   }
-}
-
-export function noLosses(): BatchLosses {
-  return { targets: 0, crossEntropy: 0, divergence: 0, pairs: 0, reuse: 0, terms: {} };
-}
-
-/** How many of a token's experts its predecessor in the sequence had. */
-function addReuse(losses: BatchLosses, batch: Batch, routings: readonly Routing[], used: number): void {
-  for (const { ids } of routings)
-    for (const { from, tokens } of batch.spans)
-      for (let t = from + 1; t < from + tokens; t++) {
-        let same = 0;
-        for (let k = 0; k < used; k++)
-          for (let j = 0; j < used; j++) if (ids[t * used + k] === ids[(t - 1) * used + j]) same++;
-        losses.reuse += same / used;
-        losses.pairs++;
-      }
 }
 
 function at({ address }: NativeFloats, element: number): number {

@@ -2,7 +2,7 @@
  * A softmax router as llama.cpp computes it, and the gradient of its mixture weights: from logits to chosen experts and
  * their weights, and back. The products with gate matrices are elsewhere; choices never carry a gradient.
  */
-import { chooseExperts, type RouterRule } from "../router-forward.ts";
+import { chooseExperts, type RouterRule, SMALLEST_SUM } from "../router-forward.ts";
 
 /** What of a `RouterRule` a softmax router without groups, bias or scale has. */
 export type RouterShape = Pick<RouterRule, "experts" | "used" | "normalizeWeights">;
@@ -18,8 +18,6 @@ export interface Routing {
   readonly weights: Float32Array;
 }
 
-/** What llama.cpp clamps the sum of chosen weights to, the smallest normal float16 (src/llama-graph.cpp). */
-const SMALLEST_SUM = 6.103515625e-5;
 const PLAIN_SOFTMAX = { scoring: "softmax", selectionBias: undefined, groups: undefined, weightScale: 1 } as const;
 
 /**

@@ -4,8 +4,9 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { makeTinyModel, tinyModel } from "../../../test/tiny-models/index.ts";
 import { openGguf, readMoeLayout, UnsupportedModelError } from "../../gguf/index.ts";
+import { loadLibraries, loadModel } from "../../llama/index.ts";
 import { readBaseGates } from "../router-delta.ts";
-import { makeFloatModel, SMALL_FLOAT_MODELS, someTokens } from "./float-models.test-data.ts";
+import { makeFloatModel, SMALL_FLOAT_MODELS, someTokens, stockForward } from "./float-models.test-data.ts";
 import { evaluateFull, type StepReport, type TrainFullOptions, trainFull } from "./train-full.ts";
 
 const folder = fs.mkdtempSync(join(tmpdir(), "train-full-"));
@@ -116,6 +117,14 @@ describe("trainFull", () => {
     });
     expect(reports.map(({ skipped }) => skipped)).toEqual([true, true, true]);
     expect(fs.readFileSync(checkpoint.path).equals(broken)).toBe(true);
+  });
+
+  // A log callback of a thread that has ended would end the process.
+  test("leaves llama.cpp usable in its process, log and all", async () => {
+    const libraries = loadLibraries();
+    await run({ steps: 1 });
+    expect(stockForward(model, someTokens(24, 1), 2).logits.every(Number.isFinite)).toBe(true);
+    expect(() => loadModel(libraries, join(folder, "none.gguf"))).toThrow(/failed to open/);
   });
 
   test("can be called off", async () => {

@@ -6,9 +6,6 @@ import type { TrainingEstimate } from "../full/train-full.ts";
 import type { TuningDocuments } from "./tuning-documents.ts";
 import type { TuningEstimate, TuningJob } from "./tuning-job.ts";
 
-/** Of one thread; the machines that this was written on do 30 to 70. */
-const OPERATIONS_PER_SECOND = 3e10;
-
 export function estimateSweeps(
   { method, sweeps, threads, local }: TuningJob,
   { gguf, width, gates }: BaseModel,
@@ -33,12 +30,11 @@ export function estimateSweeps(
 export function estimateFull(
   { full }: TuningJob,
   { gates }: BaseModel,
-  { tokens, operations, activeParameters, threadBytes, threads, fromStep }: TrainingEstimate,
+  { tokens, operations, expectedSeconds, activeParameters, threadBytes, threads, fromStep }: TrainingEstimate,
 ): TuningEstimate {
-  const seconds = operations / (threads * OPERATIONS_PER_SECOND);
   return {
     sentences: [
-      `${full.steps - fromStep} steps, ${Math.round(tokens).toLocaleString("en-US")} tokens${fromStep > 0 ? `, going on from step ${fromStep}` : ""}: ${operations.toExponential(1)} operations, in the order of ${durationText(seconds)} on ${threads} threads.`,
+      `${full.steps - fromStep} steps, ${Math.round(tokens).toLocaleString("en-US")} tokens${fromStep > 0 ? `, going on from step ${fromStep}` : ""}: ${operations.toExponential(1)} operations, in the order of ${durationText(expectedSeconds)} on ${threads} threads.`,
       `${gates.length} gates are trained; a token multiplies with ${(activeParameters / 1e6).toFixed(1)} million parameters.`,
       `A thread takes ${formatBytes(threadBytes)} beside the model's file.`,
     ],

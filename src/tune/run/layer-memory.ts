@@ -29,10 +29,8 @@ export function tokensThatFit(
   inputs: CapturedInputs,
   split: DocumentSplit,
 ): FittingDocuments {
-  const budget = freeBytes(job);
-  const perToken = tokenBytes(job, base);
-  const own = budget - THREAD_BYTES - fixedBytes(job, base);
-  const most = Math.max(FEWEST_TOKENS, Math.floor(own / perToken));
+  const own = freeBytes(job) - THREAD_BYTES - fixedBytes(job, base);
+  const most = Math.max(FEWEST_TOKENS, Math.floor(own / tokenBytes(base)));
   const take = (documents: readonly number[], limit: number): number[] => {
     let tokens = 0;
     return documents.filter((document) => {
@@ -63,7 +61,7 @@ export function layerThreads(
 ): number {
   const tokens = training.reduce((sum, document) => sum + inputs.documents[document].tokens, 0);
   const perThread =
-    THREAD_BYTES + fixedBytes(job, base) + (job.method === "closed-form" ? 0 : tokens * tokenBytes(job, base));
+    THREAD_BYTES + fixedBytes(job, base) + (job.method === "closed-form" ? 0 : tokens * tokenBytes(base));
   return Math.max(1, Math.min(job.threads, Math.floor(freeBytes(job) / perThread)));
 }
 
@@ -72,7 +70,7 @@ function fixedBytes({ method }: TuningJob, { width }: BaseModel): number {
 }
 
 /** A layer's input, and its logits of two gates. */
-function tokenBytes(_job: TuningJob, { width, experts }: BaseModel): number {
+function tokenBytes({ width, experts }: BaseModel): number {
   return 4 * (width + 2 * experts);
 }
 

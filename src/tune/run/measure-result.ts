@@ -1,6 +1,6 @@
 /**
  * The result of a run on documents that nothing was tuned on: base against tuned at several scales, and which scale is safe. In
- * a process of its own: threads that have trained leave llama.cpp's log with a callback that is gone.
+ * a process of its own: a budget counts what its process holds, and this one still holds what tuning left.
  */
 import type { CaptureDocument } from "../capture-documents.ts";
 import type { EvaluationResult } from "../eval/evaluation.ts";

@@ -11,7 +11,13 @@ import type { TuningJob, TuningProgress } from "./tuning-job.ts";
 const folder = mkdtempSync(path.join(os.tmpdir(), "warmset-tune-test-"));
 const TEXTS = ["prose", "python"].map((name) => ({ path: path.join(path.dirname(DEMO_MODEL), "text", `${name}.txt`) }));
 const objective = {
-  ...{ weights: START_WEIGHTS, residencyTarget: { kind: "previous" as const }, window: 32, promptWeight: 0.3 },
+  ...{
+    weights: START_WEIGHTS,
+    residencyTarget: { kind: "previous" as const },
+    window: 32,
+    promptWeight: 0.3,
+    adaptTrust: true,
+  },
 };
 afterAll(() => rmSync(folder, { recursive: true }));
 
@@ -23,7 +29,7 @@ function job(settings: Partial<TuningJob>): TuningJob {
     local: { ...objective, steps: 12 },
     full: {
       ...{ ...objective, steps: 2, stepTokens: 64, sequenceTokens: 64, task: "ce", learningRate: 1e-3 },
-      ...{ warmupSteps: 1, warmupLocality: 1, adaptTrust: true, couple: false },
+      ...{ warmupSteps: 1, warmupLocality: 1, couple: false },
     },
     ...{ mus: [8, 2], cacheShare: 0.5, checkpoint: undefined, evaluate: false, threads: 1, seed: 1 },
     engine: {

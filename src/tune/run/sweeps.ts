@@ -136,7 +136,7 @@ async function tuneSweep(
       ...options,
       ...job.local,
       ...{ trustBudget: job.trustBudget, seed: job.seed },
-      adaptTrust: job.local.weights.trust > 0,
+      adaptTrust: job.local.adaptTrust && job.local.weights.trust > 0,
       ...(before.length === 0 ? {} : { start: base.gates.map((gate, i) => startOf(before[i]) ?? gate) }),
     });
   await checkpoint?.settled();

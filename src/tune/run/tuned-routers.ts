@@ -1,15 +1,13 @@
 /** What the parts of a tuning run hand to each other: how documents are split, what is told on the way, what comes out. */
+import type { SessionEvents } from "../../engine/engine-settings.ts";
 import type { CaptureDocument } from "../capture-documents.ts";
 import type { RouterDelta } from "../router-delta.ts";
 import type { TunedLayerFigures, TuningEstimate, TuningProgress } from "./tuning-job.ts";
 
-export interface TuningEvents {
-  readonly onLoad?: ((bytesRead: number, bytesTotal: number) => void) | undefined;
+export interface TuningEvents extends SessionEvents {
   readonly onEstimate?: ((estimate: TuningEstimate) => void) | undefined;
   readonly onProgress?: ((progress: TuningProgress) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
-  /** Turns non-zero when a running batch is to be given up: address of a byte. @default none */
-  readonly abortAddress?: number | undefined;
 }
 
 /** Gates that a method has made. */

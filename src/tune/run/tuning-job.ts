@@ -1,5 +1,6 @@
 /** What tuning is asked to do and what it says of itself: plain data, because it goes to a process of its own and into files. */
-import type { EngineSettings, GenerateSettings } from "../../trace/record/recording-job.ts";
+import type { EngineSettings } from "../../engine/engine-settings.ts";
+import type { GenerateSettings } from "../../trace/record/recording-job.ts";
 import type { TextFile } from "../../trace/record/text-samples.ts";
 import type { EvaluationResult } from "../eval/evaluation.ts";
 import type { ResidencyTarget, RoutingWeights } from "../objective/index.ts";
@@ -53,6 +54,8 @@ export interface LocalSettings extends ObjectiveSettings {
 
 export interface ObjectiveSettings {
   readonly weights: RoutingWeights;
+  /** The weight of trust follows the budget; false keeps it where it starts. */
+  readonly adaptTrust: boolean;
   readonly residencyTarget: ResidencyTarget;
   readonly window: number;
   readonly promptWeight: number;
@@ -66,8 +69,6 @@ export interface FullSettings extends ObjectiveSettings {
   readonly learningRate: number;
   readonly warmupSteps: number;
   readonly warmupLocality: number;
-  /** Undefined keeps the weight of trust where it is. */
-  readonly adaptTrust: boolean;
   readonly couple: boolean;
 }
 
