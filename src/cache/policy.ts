@@ -42,6 +42,11 @@ export interface IterationStart {
   readonly nowMs: number;
   /** Number of tokens in the micro-batch. */
   readonly tokens: number;
+  /**
+   * Position of the first of them in its sequence, the others after it; tokens before are those of earlier iterations with smaller
+   * positions. Undefined where there are several sequences, or the host does not tell.
+   */
+  readonly position?: number | undefined;
   /** Token ids of the micro-batch, length `tokens`. */
   readonly tokenIds: Int32Array;
   /**

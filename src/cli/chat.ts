@@ -32,6 +32,7 @@ export function addChatCommand(program: Command): void {
     "learned",
     "predictor",
     "maps",
+    "hints",
     ...CACHE_BIAS_OPTIONS,
     ...SAMPLING_OPTIONS,
     "model",

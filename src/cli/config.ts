@@ -93,6 +93,7 @@ export interface Settings {
   readonly maxTokens?: number;
   readonly predictor?: string;
   readonly maps?: string;
+  readonly hints?: string;
   readonly cacheBias?: string;
   readonly cacheBiasRule?: string;
   readonly cacheBiasKeep?: number;
@@ -319,6 +320,8 @@ const OPTIONS = {
       .argParser(wholeNumber(1))
       .default(TRAINING_DEFAULTS.maxTokens),
   maps: () => new Option("--maps <file>", "for the policy finemoe: what the command maps has written for this model"),
+  hints: () =>
+    new Option("--hints <file>", "where it is kept what prompts use, for when they come again (default: nowhere)"),
   capacity: () => new Option("--capacity <rows>", "maps at most").argParser(wholeNumber(1, 1 << 20)).default(1000),
   encoding: () =>
     new Option("--encoding <kind>", "how values are kept: 4, 2 or 1 bytes each").choices(MAP_ENCODINGS).default("f32"),

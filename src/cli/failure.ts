@@ -71,6 +71,7 @@ const EXPLAINED: ReadonlySet<string> = new Set([
   "DecodeError",
   "ExpertReadError",
   "FigureWriteError",
+  "FlashError",
   "HeldOutTextTooShortError",
   "LearnedStateError",
   "LibraryMissingError",

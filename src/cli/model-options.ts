@@ -26,8 +26,21 @@ export function modelPath(argument: string | undefined, settings: Settings): str
  * @throws GgufError with a context size of 0; UsageError; CacheBiasError
  */
 export function openOptions(path: string, settings: Settings): Omit<OpenModelOptions, "signal" | "onProgress"> {
-  const { memory, expertMemory, policy, learned, predictor, maps, ctxSize, threads, ubatchSize, backend, io, verbose } =
-    settings;
+  const {
+    memory,
+    expertMemory,
+    policy,
+    learned,
+    predictor,
+    maps,
+    ctxSize,
+    threads,
+    ubatchSize,
+    backend,
+    io,
+    verbose,
+    hints,
+  } = settings;
   return withoutUndefined({
     memory,
     expertMemory,
@@ -35,6 +48,7 @@ export function openOptions(path: string, settings: Settings): Omit<OpenModelOpt
     learned,
     predictor,
     maps,
+    hints,
     cacheBias: parseCacheBias(settings.cacheBias, settings.cacheBiasRule, settings.cacheBiasKeep),
     router: routerOption(settings),
     contextSize: ctxSize === 0 ? trainedContext(path) : ctxSize,

@@ -21,6 +21,7 @@ export async function openWithStatus(
     const model = await openModel(path, {
       ...openOptions(path, settings),
       ...options,
+      onNote: (note) => process.stderr.write(`note: ${note}\n`),
       onProgress: (done, total) => status.progress("loading", done, total),
     });
     status.clear();

@@ -7,6 +7,7 @@ import { addChatCommand } from "./chat.ts";
 import { normalizeArguments } from "./config.ts";
 import { addDoctorCommand } from "./doctor.ts";
 import { describeFailure, EXIT } from "./failure.ts";
+import { addFlashCommand } from "./flash.ts";
 import { addInspectCommand } from "./inspect.ts";
 import { addLocalityCommand } from "./locality.ts";
 import { addMapsCommand } from "./maps.ts";
@@ -48,6 +49,7 @@ export async function runProgram(args: readonly string[]): Promise<number> {
   addTrainPredictorCommand(program);
   addMapsCommand(program);
   addTuneCommand(program);
+  addFlashCommand(program);
   if (args.length === 0) {
     program.outputHelp();
     return EXIT.done;

@@ -28,6 +28,7 @@ export function addRunCommand(program: Command): void {
     "learned",
     "predictor",
     "maps",
+    "hints",
     ...CACHE_BIAS_OPTIONS,
     ...SAMPLING_OPTIONS,
     "model",

@@ -36,6 +36,7 @@ interface EvalSettings extends Omit<TuneSettings, "router" | "cacheBias"> {
   readonly combine?: boolean;
   readonly random?: boolean;
   readonly decode?: number;
+  readonly warm?: boolean;
   readonly live?: boolean;
   readonly liveCache?: number;
   readonly liveTokens?: number;
@@ -72,6 +73,7 @@ export function addTuneEvalCommand(tune: Command): void {
       .argParser(decimal(0))
       .default(0),
     deployOption(),
+    option("--warm", "caches go on from document to document; slower, one document at a time"),
     option("--live", "also run the engine: time and bytes of a token"),
     option("--live-model <file>", "for that: the model, of the same routers (default: the model, inflated if small)"),
     option("--live-cache <percent>", "for that: cache, of all experts").argParser(percent).default(0.25),
@@ -148,7 +150,12 @@ function evaluationJob(model: string, settings: EvalSettings): EvaluationJob {
     ...{ model, routers, cacheBias, combine: settings.combine ?? false, random: settings.random ?? false },
     text: { kind: "texts", texts: textFiles(settings, ""), documentTokens: sampleLength, documents: samples },
     generate: decode === undefined ? undefined : { promptTokens, tokens: decode, temperature: temp },
-    ...{ cacheShare: deploy, seed: settings.seed ?? 1, engine: engineSettings(model, settings) },
+    ...{
+      cacheShare: deploy,
+      warmCaches: settings.warm ?? false,
+      seed: settings.seed ?? 1,
+      engine: engineSettings(model, settings),
+    },
   };
 }
 

@@ -120,14 +120,15 @@ export class ExpertStream implements GraphListener {
     );
   }
 
-  begin(phase: Phase, iteration: number, request: number, tokenIds: Int32Array): void {
+  /** @param position of the first token in its sequence; undefined with several sequences */
+  begin(phase: Phase, iteration: number, request: number, tokenIds: Int32Array, position?: number): void {
     this.#phase = phase;
     this.#leftAt = 0;
     this.#stalledSince = this.times.stallMs;
     const nowMs = this.#now();
     const embeddings = this.#embeddingRows;
     if (embeddings !== undefined) this.#options.embeddings?.rows(tokenIds, embeddings);
-    this.cache.iteration({ phase, iteration, request, nowMs, tokens: tokenIds.length, tokenIds, embeddings });
+    this.cache.iteration({ phase, iteration, request, nowMs, tokens: tokenIds.length, position, tokenIds, embeddings });
     if (this.#options.policy.prefetchesAtStart === true) this.#speculate();
   }
 

@@ -14,6 +14,7 @@ import { policyByName } from "../policy/by-name.ts";
 import { loadPredictor } from "../predict/predictor-file.ts";
 import { ABORT_DESCRIPTOR } from "./abort-file.ts";
 import { type GenerationEvent, GenerationState, type GenerationSummary, generate } from "./generation.ts";
+import { type OpenedHints, sessionHints } from "./hints.ts";
 import { openPolicy } from "./learned-file.ts";
 import { openSession } from "./open-session.ts";
 import type { GenerateRequest, GenerateResult, ModelInfo, OpenRequest, Prompt, Reply, Request } from "./protocol.ts";
@@ -27,11 +28,26 @@ const PROGRESS_INTERVAL_MS = 100;
 if (process.platform === "linux") dieWithParent();
 
 let session: Session | undefined;
+let hints: OpenedHints | undefined;
+let problemTold = false;
 let state = new GenerationState();
 const abortAddress = process.platform === "linux" ? mapShared(ABORT_DESCRIPTOR, PAGE_BYTES) : undefined;
 
 function send(reply: Reply): void {
   process.send?.(reply);
+}
+
+/** What has gone wrong with the hints, the first time that it is asked for. */
+function toldOnce(): string | undefined {
+  const problem = hints?.link.problem;
+  if (problem === undefined || problemTold) return undefined;
+  problemTold = true;
+  return problem;
+}
+
+function tellProblem(): void {
+  const text = toldOnce();
+  if (text !== undefined) send({ type: "note", id: 0, text });
 }
 
 function open(id: number, request: OpenRequest): ModelInfo {
@@ -45,11 +61,13 @@ function open(id: number, request: OpenRequest): ModelInfo {
     learned: request.learned,
     make: (name, resources) => policyByName(name, { ...resources, predictor, maps, modelHash, stopwatch }),
   });
+  if (request.hints !== undefined && request.planOnly !== true) hints = sessionHints(request, request.hints, modelHash);
   let reportedAt = 0;
   const opened = openSession(request.path, {
     memory: request.memory,
     policy,
     ...(learned === undefined ? {} : { learned }),
+    hints,
     cacheBias: request.cacheBias,
     router: request.router,
     reservedBytes: request.reservedBytes,
@@ -69,6 +87,8 @@ function open(id: number, request: OpenRequest): ModelInfo {
     },
   });
   session = opened;
+  hints?.link.waitUntilOpen();
+  const problem = toldOnce();
   state = new GenerationState();
   const { model, context } = opened;
   return {
@@ -83,7 +103,7 @@ function open(id: number, request: OpenRequest): ModelInfo {
     resident: opened.resident,
     plan: opened.plan,
     load: opened.load,
-    notes: [...notes, ...opened.notes],
+    notes: [...notes, ...opened.notes, ...(problem === undefined ? [] : [problem])],
     threads: request.threads ?? availableParallelism(),
     llamaVersion: model.libraries.version,
   };
@@ -111,7 +131,10 @@ async function run(id: number, opened: Session, request: GenerateRequest): Promi
   const steps = generate(opened, state, promptTokens(opened, request.prompt), request.sampling, request.limits);
   for (;;) {
     const step: IteratorResult<GenerationEvent, GenerationSummary> = steps.next();
-    if (step.done === true) return { summary: step.value, before, after: opened.statistics() };
+    if (step.done === true) {
+      tellProblem();
+      return { summary: step.value, before, after: opened.statistics() };
+    }
     send({ type: "piece", id, text: step.value.text, token: step.value.token });
     // Lets other requests (statistics) and the end of the parent be noticed between two tokens.
     await new Promise((resolve) => setImmediate(resolve));
@@ -141,6 +164,7 @@ async function answer(request: Request): Promise<void> {
       case "close":
         session?.dispose();
         session = undefined;
+        tellProblem();
         send({ type: "done", id, result: undefined });
         process.disconnect();
         return;

@@ -74,7 +74,11 @@ export class ModelProcess {
   /** Resolves when nothing that can be aborted runs or waits for its turn any more. */
   #turn: Promise<void> = Promise.resolve();
 
-  constructor(options: { readonly verbose: boolean }) {
+  readonly #onNote: (text: string) => void;
+
+  /** @param options.onNote told what the user should know, after the opening too */
+  constructor(options: { readonly verbose: boolean; readonly onNote?: ((text: string) => void) | undefined }) {
+    this.#onNote = options.onNote ?? ((text) => process.emitWarning(text));
     this.#abortDescriptor = openAbortFile();
     const program = compiledModule(import.meta.url, "./host.js");
     this.#child = spawn(process.execPath, [...HOST_NODE_FLAGS, program.pathname], {
@@ -166,6 +170,10 @@ export class ModelProcess {
   }
 
   #receive(reply: Reply): void {
+    if (reply.type === "note") {
+      this.#onNote(reply.text);
+      return;
+    }
     const waiting = this.#waiting.get(reply.id);
     if (waiting === undefined) return;
     switch (reply.type) {

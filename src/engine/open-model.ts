@@ -34,6 +34,11 @@ export interface OpenModelOptions {
   /** For the policy finemoe: a file of expert maps of this model (`warmset maps`). @default what it had learned, or none */
   readonly maps?: string;
   /**
+   * File in which it is kept what prompts use, for when they come again; see docs/flash-cache.md. Made when it does not exist.
+   * @default none
+   */
+  readonly hints?: string;
+  /**
    * Lossy: route decoded tokens to experts that are in memory where that is close enough, see docs/cache-bias.md.
    * @default the model's own routing
    */
@@ -53,6 +58,8 @@ export interface OpenModelOptions {
   /** Ends the opening. */
   readonly signal?: AbortSignal;
   readonly onProgress?: (bytesRead: number, bytesTotal: number) => void;
+  /** Told what goes wrong later without ending anything; `info.notes` has what is known at the opening. @default a warning of Node's */
+  readonly onNote?: (text: string) => void;
   /** Only plan: `info.plan` is complete, nothing can be generated. @default false */
   readonly planOnly?: boolean;
   /** Show llama.cpp's log on stderr. @default false */
@@ -110,7 +117,7 @@ export interface Generation extends AsyncIterable<string> {
  */
 export async function openModel(path: string, options: OpenModelOptions = {}): Promise<MoeModel> {
   const memory = memoryBudget(path, options);
-  const child = new ModelProcess({ verbose: options.verbose ?? false });
+  const child = new ModelProcess({ verbose: options.verbose ?? false, onNote: options.onNote });
   try {
     const info = await child.request<ModelInfo>(
       {
@@ -122,6 +129,7 @@ export async function openModel(path: string, options: OpenModelOptions = {}): P
           learned: options.learned ?? "off",
           predictor: options.predictor,
           maps: options.maps,
+          hints: options.hints,
           cacheBias: options.cacheBias,
           router: options.router,
           contextSize: options.contextSize,

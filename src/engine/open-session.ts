@@ -9,6 +9,7 @@ import type { EmbeddingSource } from "../cache/embedding-source.ts";
 import { smallestBudgetBytes } from "../cache/layer-budget.ts";
 import type { Policy } from "../cache/policy.ts";
 import type { ExpertKey, ModelShape } from "../cache/shape.ts";
+import { HintedPolicy } from "../flash/hints/hinted-policy.ts";
 import {
   type GgufFile,
   type GgufTensor,
@@ -106,8 +107,10 @@ class Opening {
   constructor(path: string, options: SessionOptions, cleanUp: (() => void)[]) {
     this.#path = path;
     this.#options = options;
-    this.#policy = options.policy ?? policyByName(DEFAULT_POLICY);
+    this.#policy = this.#withHints(options.policy ?? policyByName(DEFAULT_POLICY));
     this.#cleanUp = cleanUp;
+    // The last thing to go: the policy hands over what it has seen until it ends.
+    if (options.hints !== undefined) cleanUp.push(() => options.hints?.link.close());
     this.#gguf = openGguf(path);
     this.#layout = readMoeLayout(this.#gguf);
     this.#shape = toModelShape(this.#layout);
@@ -130,6 +133,8 @@ class Opening {
     const { context, plan, microBatchTokens, streaming } = this.#plan(model, hook, watch);
     this.#notes.push(...planWarnings(plan));
     const cacheBias = this.#cacheBias(plan, streaming, microBatchTokens);
+    if (this.#options.hints !== undefined && !streaming)
+      this.#notes.push("All experts are in memory: there is nothing that hints could bring there earlier.");
 
     const dense = createDenseReader(files, this.#residentRanges(streaming));
     let memory: ExpertMemory | undefined;
@@ -210,8 +215,13 @@ class Opening {
     } catch (error) {
       if (learned?.fresh === undefined) throw error;
       this.#notes.push(unusedNote(learned, error));
-      return streamWith(learned.fresh());
+      return streamWith(this.#withHints(learned.fresh()));
     }
+  }
+
+  #withHints(policy: Policy): Policy {
+    const { hints } = this.#options;
+    return hints === undefined ? policy : new HintedPolicy(policy, hints);
   }
 
   #finish(

@@ -1,5 +1,6 @@
 /** What can be said when a model is opened, with the defaults. Sizes are bytes here; parsing "6GiB" is the command line's. */
 import type { Policy } from "../cache/policy.ts";
+import type { HintLink } from "../flash/hints/hint-link.ts";
 import type { RouterStop } from "../llama/graph-hook.ts";
 import type { openFiles } from "../memory/open-files.ts";
 import type { CacheBias } from "../routing/cache-bias.ts";
@@ -20,6 +21,12 @@ export type MemoryBudget =
  */
 export type RoutingTap = (stop: RouterStop) => void;
 
+export interface SessionHints {
+  readonly link: HintLink;
+  /** Model, quantisation, routers and tokenizer: what the hints are good for. */
+  readonly salt: string;
+}
+
 export interface SessionOptions {
   /** @default {kind: "all"} */
   readonly memory?: MemoryBudget;
@@ -34,6 +41,8 @@ export interface SessionOptions {
   readonly router?: RouterOption | undefined;
   /** Where what the policy has learned is put when the session is disposed of, see `openPolicy`. @default nowhere */
   readonly learned?: LearnedFile;
+  /** What prompts used when they came before, added to the policy; closed with the session. @default no hints */
+  readonly hints?: SessionHints | undefined;
   /** Tokens of one sequence at most. @default the smaller of 4096 and what the model was trained with */
   readonly contextSize?: number;
   /** Sequences side by side. @default 1 */

@@ -22,6 +22,8 @@ export interface OpenRequest {
   readonly predictor?: string | undefined;
   /** A file of expert maps, likewise. */
   readonly maps?: string | undefined;
+  /** File in which hints are kept. */
+  readonly hints?: string | undefined;
   readonly cacheBias?: CacheBias | undefined;
   readonly router?: RouterOption | undefined;
   readonly contextSize?: number | undefined;
@@ -88,6 +90,7 @@ export type Reply =
       readonly id: number;
       readonly result: ModelInfo | GenerateResult | SessionStatistics | Int32Array | undefined;
     }
+  | { readonly type: "note"; readonly id: 0; readonly text: string }
   | FailedMessage;
 
 export interface GenerateResult {

@@ -142,7 +142,9 @@ export class Session implements Disposable {
         const batch = this.#batch;
         batch.clear();
         for (let i = from; i < to; i++) batch.add(tokens[i], position + i, sequence, i === tokens.length - 1);
-        this.#compute(batch, phase, Int32Array.from(tokens.slice(from, to)));
+        // Policies follow one sequence, the first.
+        const at = sequence === 0 ? position + from : undefined;
+        this.#compute(batch, phase, Int32Array.from(tokens.slice(from, to)), at);
       }
     } catch (error) {
       if (!this.context.removePositions(sequence, position)) this.context.removePositions(sequence);
@@ -212,11 +214,11 @@ export class Session implements Disposable {
     }
   }
 
-  #compute(batch: Batch, phase: Phase, tokenIds: Int32Array): void {
+  #compute(batch: Batch, phase: Phase, tokenIds: Int32Array, position?: number): void {
     const { streaming, hook } = this.#parts;
     this.#checkFiles();
     hook?.begin();
-    streaming?.stream.begin(phase, this.#iteration++, this.#request, tokenIds);
+    streaming?.stream.begin(phase, this.#iteration++, this.#request, tokenIds, position);
     const start = performance.now();
     const result = this.context.decode(batch);
     this.#wallMs += performance.now() - start;

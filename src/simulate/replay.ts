@@ -238,7 +238,7 @@ export class Replay {
     let stops = 0;
 
     this.#from = from;
-    stream.begin(phase, this.#iteration++, this.#request, this.#tokenIds(sample, from, to));
+    stream.begin(phase, this.#iteration++, this.#request, this.#tokenIds(sample, from, to), from);
     const aroundMs = batchMs(outside, tokens) / 2;
     let computeMs = 2 * aroundMs;
     clock.ms += aroundMs;

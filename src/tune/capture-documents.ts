@@ -13,6 +13,7 @@ import type { GenerateSettings } from "../trace/record/recording-job.ts";
 import { RoutingBuffer, type RoutingBufferOptions, routingBufferBytes } from "../trace/record/routing-buffer.ts";
 import { type RecordedPiece, SampleRecorder } from "../trace/record/sample-recorder.ts";
 import { DECODE, PREFILL } from "../trace/trace.ts";
+import { type CaptureBatches, captureBatches } from "./capture-batches.ts";
 import { CapturedInputs } from "./captured-inputs.ts";
 import { TuneError } from "./errors.ts";
 import { RouterSwitch } from "./router-switch.ts";
@@ -57,46 +58,47 @@ export interface Capture extends Disposable {
   readonly notes: readonly string[];
 }
 
-const MOST_PASS_TOKENS = 256;
-
 /**
  * @param documents given text, or starts that the model goes on with by `generate`
- * @throws RoutingNotSeenError, TuneError `unsupported-router`, what `openSession` throws, and the signal's reason
+ * @throws RoutingNotSeenError, TuneError `unsupported-router`, `too-little-disk`, what `openSession` throws, and the signal's reason
  */
 export async function captureDocuments(
   documents: readonly CaptureDocument[] | readonly CapturePrompt[],
   generate: GenerateSettings | undefined,
   options: CaptureOptions,
 ): Promise<Capture> {
-  const layout = readMoeLayout(openGguf(options.model));
-  const shape: RoutingBufferOptions = {
-    layers: layout.moeLayers.length,
-    experts: layout.expertsPerLayer,
-    expertsUsed: layout.expertsUsed,
-    rows: Math.min(options.engine.microBatchTokens ?? MOST_PASS_TOKENS, options.documentTokens),
-    hiddenWidth: layout.hiddenSize,
-  };
-  const buffer = new RoutingBuffer(shape);
-  using open = openForCapture(options, shape, buffer);
-  const { session } = open;
-  using recorder = new SampleRecorder({ session, buffer });
+  const gguf = openGguf(options.model);
+  const layout = readMoeLayout(gguf);
+  const text = { longest: options.documentTokens, documents: documents.length };
+  const batches = captureBatches(options.engine, gguf, layout, text);
   const inputs = new CapturedInputs({
-    layers: shape.layers,
-    width: layout.hiddenSize,
+    ...{ layers: layout.moeLayers.length, width: layout.hiddenSize, tokens: mostTokens(documents, generate) },
     ...(options.directory === undefined ? {} : { directory: options.directory }),
   });
   try {
+    const shape: RoutingBufferOptions = {
+      layers: layout.moeLayers.length,
+      experts: layout.expertsPerLayer,
+      expertsUsed: layout.expertsUsed,
+      rows: batches.rows,
+      hiddenWidth: layout.hiddenSize,
+    };
+    const buffer = new RoutingBuffer(shape);
+    using open = openForCapture(options, shape, batches, buffer);
+    const { session } = open;
+    using recorder = new SampleRecorder({ session, buffer });
     const computed: CaptureDocument[] = [];
     const loss = { sum: 0, count: 0 };
-    for (const [index, document] of documents.entries()) {
-      const pieces =
-        "phases" in document
-          ? recorder.forced([document.tokens])
-          : recorder.generated(document.tokens, generation(document, generate, index));
-      const whole = await wholeDocument(pieces, loss, options);
-      const phases = "phases" in document ? document.phases : whole.phases;
-      inputs.append(phases, document.domain, whole.hidden);
-      computed.push({ domain: document.domain, tokens: whole.tokens, phases });
+    for (const group of groupsOf(documents, recorder)) {
+      const pieces = isGiven(group)
+        ? recorder.forced(group.map(({ tokens }) => tokens))
+        : recorder.generated(group[0].tokens, generation(group[0], generate, computed.length));
+      for await (const whole of wholeDocuments(pieces, inputs, loss, options)) {
+        const document = group[whole.index];
+        const phases = "phases" in document ? document.phases : whole.phases;
+        inputs.endDocument(phases, document.domain);
+        computed.push({ domain: document.domain, tokens: whole.tokens, phases });
+      }
     }
     if (buffer.scoring === undefined)
       throw new TuneError(
@@ -128,16 +130,18 @@ export function promptTokensOf({ phases }: Pick<CaptureDocument, "phases">): num
 function openForCapture(
   { model, engine, documentTokens, gates = [], ...events }: CaptureOptions,
   shape: RoutingBufferOptions,
+  { sideBySide }: CaptureBatches,
   buffer: RoutingBuffer,
 ): Disposable & { readonly session: Session } {
   const session = openSession(model, {
     ...sessionOptions(engine, events),
     contextSize: documentTokens,
+    maxSequences: sideBySide,
     microBatchTokens: shape.rows,
     maxOutputs: shape.rows,
     onRouted: buffer.tap,
-    // A whole document's inputs are put together before they are written.
-    reservedBytes: engine.reservedBytes + 2 * routingBufferBytes(shape) + documentBytes(shape, documentTokens),
+    // A layer's part of a batch is put together before it is written.
+    reservedBytes: engine.reservedBytes + routingBufferBytes(shape) + 4 * shape.rows * (shape.hiddenWidth ?? 0),
   });
   const routers = gates.length === 0 ? undefined : new RouterSwitch(session.model, gates);
   return {
@@ -149,8 +153,34 @@ function openForCapture(
   };
 }
 
-function documentBytes({ layers, hiddenWidth = 0 }: RoutingBufferOptions, tokens: number): number {
-  return 4 * tokens * layers * hiddenWidth;
+function mostTokens(
+  documents: readonly CaptureDocument[] | readonly CapturePrompt[],
+  generate: GenerateSettings | undefined,
+): number {
+  let sum = 0;
+  for (const document of documents)
+    sum += document.tokens.length + ("phases" in document ? 0 : (generate?.tokens ?? document.decodeTokens));
+  return sum;
+}
+
+/** Documents that are computed together: given ones that follow each other and are of the same length. */
+function* groupsOf(
+  documents: readonly CaptureDocument[] | readonly CapturePrompt[],
+  recorder: SampleRecorder,
+): Generator<readonly CaptureDocument[] | readonly CapturePrompt[]> {
+  for (let from = 0, to = 0; from < documents.length; from = to) {
+    const first = documents[from];
+    const most = "phases" in first ? recorder.sideBySide(first.tokens.length) : 1;
+    for (to = from + 1; to < documents.length && to - from < most; to++)
+      if (documents[to].tokens.length !== first.tokens.length) break;
+    yield documents.slice(from, to) as readonly CaptureDocument[] | readonly CapturePrompt[];
+  }
+}
+
+function isGiven(
+  documents: readonly CaptureDocument[] | readonly CapturePrompt[],
+): documents is readonly CaptureDocument[] {
+  return "phases" in documents[0];
 }
 
 function generation({ decodeTokens }: CapturePrompt, generate: GenerateSettings | undefined, index: number) {
@@ -163,33 +193,32 @@ function generation({ decodeTokens }: CapturePrompt, generate: GenerateSettings 
   };
 }
 
-async function wholeDocument(
+/** Writes the inputs of each piece, and yields a document with its last one. */
+async function* wholeDocuments(
   pieces: Iterable<RecordedPiece>,
+  inputs: CapturedInputs,
   loss: { sum: number; count: number },
   { signal, onTokens }: CaptureOptions,
-): Promise<{ tokens: Int32Array; phases: Uint8Array; hidden: Float32Array }> {
+): AsyncGenerator<{ readonly index: number; readonly tokens: Int32Array; readonly phases: Uint8Array }> {
   const tokens: number[] = [];
   const phases: number[] = [];
-  const hidden: Float32Array[] = [];
-  // Pieces are views of memory that the next one overwrites.
   for (const piece of pieces) {
     tokens.push(...(piece.tokens ?? []));
     phases.push(...piece.phases);
-    hidden.push((piece.hidden as Float32Array).slice());
+    inputs.extend(piece.hidden as Float32Array, piece.length);
     for (const value of piece.loss ?? [])
       if (!Number.isNaN(value)) {
         loss.sum += value;
         loss.count++;
       }
     onTokens?.(piece.length);
+    if (piece.last)
+      yield {
+        index: piece.index,
+        tokens: Int32Array.from(tokens.splice(0)),
+        phases: Uint8Array.from(phases.splice(0)),
+      };
     await new Promise((resolve) => setImmediate(resolve));
     signal?.throwIfAborted();
   }
-  const all = new Float32Array(hidden.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const part of hidden) {
-    all.set(part, at);
-    at += part.length;
-  }
-  return { tokens: Int32Array.from(tokens), phases: Uint8Array.from(phases), hidden: all };
 }

@@ -8,7 +8,7 @@ import { openGguf, readMoeLayout } from "../gguf/index.ts";
 import { memoryTrace } from "../trace/memory-trace.ts";
 import { NO_ID } from "../trace/trace.ts";
 import { openTrace } from "../trace/trace-reader.ts";
-import { CapturedInputs, captureTrace, readLayerInputs } from "./captured-inputs.ts";
+import { CapturedInputs, captureTrace, inputsRoom, readLayerInputs } from "./captured-inputs.ts";
 import { GateProduct } from "./gate-product.ts";
 import { readBaseGates } from "./router-delta.ts";
 import { chooseExperts } from "./router-forward.ts";
@@ -52,6 +52,31 @@ test("refuses what does not fit, tokens that a router never saw, and stops when 
     ...{ name: "TuneError", kind: "too-little-data" },
   });
   await expect(captureTrace(slowTrace(), { signal: AbortSignal.abort(new Error("enough")) })).rejects.toThrow("enough");
+});
+
+test("a document can come in pieces, and one that was cut short is no document", () => {
+  using inputs = new CapturedInputs({ layers: 2, width: 3, directory: folder, tokens: 9 });
+  const hidden = Float32Array.from({ length: 5 * 2 * 3 }, (_, i) => i);
+  inputs.append(new Uint8Array(5), "whole", hidden);
+  inputs.extend(hidden.subarray(0, 2 * 6), 2);
+  expect(() => inputs.endDocument(new Uint8Array(5), "text")).toThrow(RangeError);
+  inputs.extend(hidden.subarray(2 * 6), 3);
+  inputs.endDocument(new Uint8Array(5), "pieces");
+  expect(inputs.documents.map(({ first, tokens }) => [first, tokens])).toEqual([
+    [0, 5],
+    [5, 5],
+  ]);
+  for (const layer of [0, 1])
+    expect(readLayerInputs(inputs.files, layer, [1]).hidden).toEqual(readLayerInputs(inputs.files, layer, [0]).hidden);
+});
+
+test("says that there is no room before anything is written", () => {
+  const tokens = 2 ** 40;
+  expect(() => new CapturedInputs({ layers: 2, width: 3, directory: folder, tokens })).toThrow(/Set TMPDIR/);
+  expect(fs.readdirSync(folder)).toEqual([]);
+  const { neededBytes, freeBytes } = inputsRoom({ layers: 2, width: 3, directory: folder }, 10);
+  expect(neededBytes).toBe(240);
+  expect(freeBytes).toBeGreaterThan(240);
 });
 
 const TEXT = path.join(import.meta.dirname, "../../models/text/prose.txt");

@@ -6,6 +6,7 @@
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
+import { formatBytes } from "../number-text.ts";
 import { NO_ID, type TraceSource } from "../trace/trace.ts";
 import { TuneError } from "./errors.ts";
 
@@ -47,6 +48,29 @@ export interface CapturedInputsOptions {
   readonly width: number;
   /** Where the files are; 4 bytes x width x tokens x layers of disk. @default the system's directory for temporary files */
   readonly directory?: string;
+  /** Tokens that will be appended: without the room for them nothing is begun. @default not known, nothing is checked */
+  readonly tokens?: number;
+}
+
+export interface InputsRoom {
+  readonly directory: string;
+  readonly neededBytes: number;
+  readonly freeBytes: number;
+  /** The folder is in memory: what lies there is beside any budget. */
+  readonly isMemory: boolean;
+}
+
+/** statfs(2) */
+const TMPFS_MAGIC = 0x01021994;
+
+/** What the inputs of so many tokens take, and what there is. */
+export function inputsRoom(
+  { layers, width, directory = os.tmpdir() }: CapturedInputsOptions,
+  tokens: number,
+): InputsRoom {
+  const { bavail, bsize, type } = fs.statfsSync(directory);
+  const neededBytes = 4 * width * tokens * layers;
+  return { directory, neededBytes, freeBytes: bavail * bsize, isMemory: type === TMPFS_MAGIC };
 }
 
 export class CapturedInputs {
@@ -56,8 +80,13 @@ export class CapturedInputs {
   readonly #documents: InputDocument[] = [];
   readonly #phases: Uint8Array[] = [];
   #tokens = 0;
+  /** Of the document that is being appended. */
+  #begun = 0;
 
-  constructor({ layers, width, directory = os.tmpdir() }: CapturedInputsOptions) {
+  /** @throws TuneError `too-little-disk` */
+  constructor(options: CapturedInputsOptions) {
+    const { layers, width, directory = os.tmpdir(), tokens } = options;
+    if (tokens !== undefined) requireRoom(inputsRoom(options, tokens), tokens);
     this.layers = layers;
     this.width = width;
     const folder = fs.mkdtempSync(path.join(directory, "router-inputs-"));
@@ -87,10 +116,15 @@ export class CapturedInputs {
     return { descriptors: this.#descriptors, width: this.width, documents: this.#documents, phases };
   }
 
-  /** @param hidden `[tokens][layers][width]`, as traces have it */
+  /** A whole document. @param hidden `[tokens][layers][width]`, as traces have it */
   append(phases: Uint8Array, domain: string, hidden: Float32Array): void {
+    this.extend(hidden, phases.length);
+    this.endDocument(phases, domain);
+  }
+
+  /** The next tokens of a document: a long one in a wide model is too large to be put together. @param hidden as in `append` */
+  extend(hidden: Float32Array, tokens: number): void {
     const { layers, width } = this;
-    const tokens = phases.length;
     if (hidden.length !== tokens * layers * width)
       throw new RangeError(`${hidden.length} numbers are not ${tokens} tokens of ${layers} layers of ${width}`);
     const own = new Float32Array(tokens * width);
@@ -99,8 +133,16 @@ export class CapturedInputs {
         const at = (t * layers + layer) * width;
         own.set(hidden.subarray(at, at + width), t * width);
       }
-      writeAll(descriptor, new Uint8Array(own.buffer), 4 * this.#tokens * width);
+      writeAll(descriptor, new Uint8Array(own.buffer), 4 * (this.#tokens + this.#begun) * width);
     }
+    this.#begun += tokens;
+  }
+
+  /** What was extended since the last document is one. */
+  endDocument(phases: Uint8Array, domain: string): void {
+    const tokens = phases.length;
+    if (tokens !== this.#begun) throw new RangeError(`${tokens} phases are not of ${this.#begun} tokens`);
+    this.#begun = 0;
     this.#documents.push({ first: this.#tokens, tokens, domain });
     this.#phases.push(phases.slice());
     this.#tokens += tokens;
@@ -137,7 +179,7 @@ export interface CaptureTraceOptions extends Pick<CapturedInputsOptions, "direct
   readonly onProgress?: ((tokens: number, of: number) => void) | undefined;
 }
 
-/** All samples of a trace, which become documents in its order. @throws TraceError, also when it has no router inputs */
+/** All samples of a trace, which become documents in its order. @throws TraceError, also when it has no router inputs; TuneError */
 export async function captureTrace(
   source: TraceSource,
   { directory, signal, onProgress }: CaptureTraceOptions = {},
@@ -145,7 +187,10 @@ export async function captureTrace(
   const { model, columns } = source.description;
   const layers = model.moeBlocks.length;
   const all = source.parts.reduce((sum, { tokens }) => sum + tokens, 0);
-  const inputs = new CapturedInputs({ layers, width: columns.hiddenWidth, ...(directory && { directory }) });
+  const inputs = new CapturedInputs({
+    ...{ layers, width: columns.hiddenWidth, tokens: all },
+    ...(directory && { directory }),
+  });
   try {
     for (const { index } of source.parts)
       for await (const { sample, domain, phases, experts, hidden } of source.samples(index, { hidden: true })) {
@@ -164,6 +209,14 @@ export async function captureTrace(
     inputs[Symbol.dispose]();
     throw error;
   }
+}
+
+function requireRoom({ directory, neededBytes, freeBytes }: InputsRoom, tokens: number): void {
+  if (neededBytes <= freeBytes) return;
+  throw new TuneError(
+    "too-little-disk",
+    `The routers' inputs of ${tokens.toLocaleString("en-US")} tokens take ${formatBytes(neededBytes)}, and ${directory} has ${formatBytes(freeBytes)} free. Set TMPDIR to a folder on a larger drive, or tune on less text (--samples).`,
+  );
 }
 
 /** One call may write or read less than all, and 2 GiB at most. */

@@ -6,8 +6,12 @@ export type TuneErrorKind =
   | "wrong-model"
   /** Too few tokens, documents or layers to tune with. */
   | "too-little-data"
+  /** No room for the routers' inputs. */
+  | "too-little-disk"
   /** The losses are no longer numbers. */
   | "diverged"
+  /** Training starves experts. */
+  | "collapsed"
   /** A checkpoint that does not fit the run or is damaged. */
   | "bad-checkpoint";
 

@@ -122,22 +122,29 @@ export function rowsOfPhase(phases: Uint8Array, phase: number): Int32Array {
   return Int32Array.from([...phases.keys()].filter((t) => phases[t] === phase));
 }
 
+/** What a collapse is told by. */
+export type CollapseFigures = Pick<GateMetrics, "leastUse" | "loadCv" | "distinctExperts">;
+
 /** What looks like a collapse of the routing, one sentence each; none is good. */
-export function collapseFindings(tuned: GateMetrics, base: GateMetrics): string[] {
+export function collapseFindings(tuned: CollapseFigures, base: CollapseFigures): string[] {
   const findings: string[] = [];
   const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
   if (tuned.leastUse < LEAST_USE && tuned.leastUse < base.leastUse)
     findings.push(
       `The least used expert has ${percent(tuned.leastUse)} of an even share (base ${percent(base.leastUse)}).`,
     );
-  // A base that is uneven by itself is no collapse.
-  if (tuned.loadCv > Math.max(MOST_CV, MOST_CV_RISE * base.loadCv))
+  if (tuned.loadCv > collapsedCv(base))
     findings.push(`The load varies by ${tuned.loadCv.toFixed(2)} of its mean (base ${base.loadCv.toFixed(2)}).`);
   if (tuned.distinctExperts < LEAST_DISTINCT * base.distinctExperts)
     findings.push(
-      `${tuned.distinctExperts.toFixed(1)} experts are used in ${DISTINCT_TOKENS} tokens (base ${base.distinctExperts.toFixed(1)}).`,
+      `${tuned.distinctExperts.toFixed(1)} different experts are used where the base uses ${base.distinctExperts.toFixed(1)}.`,
     );
   return findings;
+}
+
+/** A load CV from which on it is a collapse; a base that is uneven by itself is none. */
+export function collapsedCv(base: Pick<CollapseFigures, "loadCv">): number {
+  return Math.max(MOST_CV, MOST_CV_RISE * base.loadCv);
 }
 
 /** Of an even share; arXiv 2608.18261 stops there. */

@@ -1,7 +1,7 @@
 /** What one layer's tuning is, and doing it: pure computing on captured inputs, in whatever thread. */
 import { type InputFiles, type LayerInputs, readLayerInputs } from "./captured-inputs.ts";
 import type { Gate } from "./closed-form/slow-gate.ts";
-import { type ClosedFormPlan, slowLayer } from "./closed-form/slow-layer.ts";
+import { type ClosedFormPlan, SlowLayers } from "./closed-form/slow-layer.ts";
 import { type GateMetrics, gateMetrics, rowsOfPhase } from "./gate-metrics.ts";
 import { GateProduct } from "./gate-product.ts";
 import { type LocalPlan, type TunedLayer, tuneLayer } from "./local/tune-layer.ts";
@@ -38,22 +38,34 @@ export interface LayerResult {
   readonly tuned: Omit<TunedLayer, "gate"> | undefined;
 }
 
-/** @param onTokens called now and then with tokens worked on since the last call @throws TuneError */
-export function runLayerTask(files: InputFiles, task: LayerTask, onTokens: (tokens: number) => void): LayerResult {
-  const { layer, base, rule, training, heldOut } = task;
-  let gates: readonly Gate[];
-  let tuned: LayerResult["tuned"];
-  if (task.mode === "closed-form") gates = slowLayer(files, layer, training, base, task.plan, onTokens);
-  else {
-    const inputs = readLayerInputs(files, layer, training);
-    const { gate, ...rest } = tuneLayer(inputs, base, task.start, rule, task.plan, onTokens);
-    gates = [gate];
-    tuned = rest;
+/** What one thread does: task by task, all of one sweep and so of one plan. */
+export class LayerTasks {
+  readonly #files: InputFiles;
+  #slow: SlowLayers | undefined;
+
+  constructor(files: InputFiles) {
+    this.#files = files;
   }
-  if (heldOut.length === 0) return { layer, gates, metrics: undefined, baseMetrics: undefined, tuned };
-  const inputs = measuredInputs(readLayerInputs(files, layer, heldOut), task.measuredPhase);
-  const [baseMetrics, ...metrics] = measureGates(inputs, base, [base, ...gates], rule);
-  return { layer, gates, metrics, baseMetrics, tuned };
+
+  /** @param onTokens called now and then with tokens worked on since the last call @throws TuneError */
+  run(task: LayerTask, onTokens: (tokens: number) => void): LayerResult {
+    const { layer, base, rule, training, heldOut } = task;
+    let gates: readonly Gate[];
+    let tuned: LayerResult["tuned"];
+    if (task.mode === "closed-form") {
+      this.#slow ??= new SlowLayers(this.#files, task.plan);
+      gates = this.#slow.tune(layer, training, base, onTokens);
+    } else {
+      const inputs = readLayerInputs(this.#files, layer, training);
+      const { gate, ...rest } = tuneLayer(inputs, base, task.start, rule, task.plan, onTokens);
+      gates = [gate];
+      tuned = rest;
+    }
+    if (heldOut.length === 0) return { layer, gates, metrics: undefined, baseMetrics: undefined, tuned };
+    const inputs = measuredInputs(readLayerInputs(this.#files, layer, heldOut), task.measuredPhase);
+    const [baseMetrics, ...metrics] = measureGates(inputs, base, [base, ...gates], rule);
+    return { layer, gates, metrics, baseMetrics, tuned };
+  }
 }
 
 /** Metrics of gates that might replace `base`, on inputs held in memory. */
@@ -72,7 +84,7 @@ export function measureGates(
   return gates.map((gate) => gateMetrics(logits(gate), zBase, inputs, rule));
 }
 
-const BATCH_TOKENS = 1024;
+const BATCH_TOKENS = 512;
 
 /** The tokens of one phase alone: the paper counts what is generated, with caches that start empty there. */
 export function measuredInputs(inputs: LayerInputs, phase: number | undefined): LayerInputs {

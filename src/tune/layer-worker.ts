@@ -2,7 +2,7 @@
 import { workerData } from "node:worker_threads";
 import { serveTasks } from "../threads/task-worker.ts";
 import type { InputFiles } from "./captured-inputs.ts";
-import { type LayerResult, type LayerTask, runLayerTask } from "./layer-tasks.ts";
+import { type LayerResult, type LayerTask, LayerTasks } from "./layer-tasks.ts";
 
-const files = workerData as InputFiles;
-serveTasks<LayerTask, LayerResult>((task, onTokens) => runLayerTask(files, task, onTokens));
+const tasks = new LayerTasks(workerData as InputFiles);
+serveTasks<LayerTask, LayerResult>((task, onTokens) => tasks.run(task, onTokens));

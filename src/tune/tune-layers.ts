@@ -9,7 +9,7 @@ import { Randomness } from "../predict/randomness.ts";
 import { runTasks } from "../threads/task-workers.ts";
 import type { CapturedInputs } from "./captured-inputs.ts";
 import type { Gate } from "./closed-form/slow-gate.ts";
-import type { ClosedFormPlan } from "./closed-form/slow-layer.ts";
+import { type ClosedFormPlan, DEFAULT_MUS, systemTokens } from "./closed-form/slow-layer.ts";
 import { TuneError, type TuneErrorKind } from "./errors.ts";
 import type { GateMetrics } from "./gate-metrics.ts";
 import type { LayerResult, LayerTask } from "./layer-tasks.ts";
@@ -26,7 +26,7 @@ export interface TuneLayersOptions {
   readonly measuredPhase?: number;
   /** MoE layers to tune, such as those that an interrupted run left. @default all */
   readonly layers?: readonly number[];
-  /** Threads, each with one layer's inputs in memory ("local") or two matrices of the inputs' width ("closed-form"). @default 1 */
+  /** Threads, each with one layer's inputs in memory ("local") or its covariances ("closed-form"). @default 1 */
   readonly threads?: number;
   /** Ends the sweep with the signal's reason. */
   readonly signal?: AbortSignal;
@@ -38,7 +38,7 @@ export interface TuneLayersOptions {
 
 export interface TuneProgress {
   readonly tokensDone: number;
-  /** Of all layers and steps. */
+  /** Of all layers and steps; a linear system counts as the tokens that take as long. */
   readonly tokens: number;
 }
 
@@ -83,7 +83,7 @@ export async function tuneClosedForm(
   return tune(
     subject,
     options,
-    (tokens) => tokens,
+    (tokens) => tokens + (mus ?? DEFAULT_MUS).length * systemTokens(subject.inputs.width),
     (task) => ({ ...task, mode: "closed-form", plan }),
   );
 }
@@ -160,8 +160,8 @@ function layerError({ name, message, stack, data }: PortableError, { layer }: La
 /** The plan alone: functions and signals cannot go to a thread. */
 function localPlan(options: LocalOptions): LocalPlan {
   const { trustBudget, weights, adaptTrust, steps, batchTokens, relativeRate, warmupSteps } = options;
-  const { residencyTarget, window, promptWeight, seed } = options;
+  const { residencyTarget, window, promptWeight, temperature, seed } = options;
   const given = { trustBudget, weights, adaptTrust, steps, batchTokens, relativeRate, warmupSteps };
-  const all = { ...given, residencyTarget, window, promptWeight, seed };
+  const all = { ...given, residencyTarget, window, promptWeight, temperature, seed };
   return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined));
 }

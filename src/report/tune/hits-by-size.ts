@@ -31,7 +31,7 @@ export function hitsBySize(result: EvaluationResult): Figure | undefined {
     title: "LRU hit rate by size of the cache",
     description: `Line chart of hit rates from ${sizes[0]} to ${sizes.at(-1)} experts for each layer. ${lines.map(({ name, points }) => `${name} from ${percentText(points[0].hit)} to ${percentText(points.at(-1)!.hit)}`).join(", ")}.`,
     caption:
-      "A cache for each layer, empty at each document; a token's experts are looked up together, as the engine does it. Belady evicts what is needed again last: no policy hits more on the base's routing.",
+      "A cache for each layer; a token's experts are looked up together, as the engine does it. Belady evicts what is needed again last: no policy hits more on the base's routing.",
     source: sourceLine(result),
     charts: [
       (panel) => {

@@ -70,6 +70,6 @@ export function fullVariants({ variants }: EvaluationResult): VariantFigures[] {
   return [...best.values()];
 }
 
-export function sourceLine({ model, documents }: EvaluationResult): string {
-  return `${model.name}, ${countText(documents.tokens)} tokens of given text (${documents.domains.join(", ")}); caches empty at each document.`;
+export function sourceLine({ model, documents, warmCaches }: EvaluationResult): string {
+  return `${model.name}, ${countText(documents.tokens)} tokens of given text (${documents.domains.join(", ")}); caches ${warmCaches ? "go on from document to document" : "empty at each document"}.`;
 }

@@ -15,7 +15,18 @@ export function variantTable({ variants, deploymentExperts, generate }: Evaluati
       textColumn("Variant"),
       ...[
         ...["EOR", "change", ...made, "LRU hit", "Misses/token", "change", "Perplexity", "change"],
-        ...["KL mean", "KL 99 %", "Same top", "Trust KL", "Mass kept", "Choices kept", "CV", "Swapped"],
+        ...[
+          "KL mean",
+          "KL 99 %",
+          "Same top",
+          "Trust KL",
+          "Mass kept",
+          "Choices kept",
+          "SRP 16",
+          "Entropy",
+          "CV",
+          "Swapped",
+        ],
       ].map(numberColumn),
     ],
     rows: variants.map(({ name, kind, forced, generated, drift, swapRate }) => {
@@ -39,6 +50,8 @@ export function variantTable({ variants, deploymentExperts, generate }: Evaluati
         isBase || drift.trustKl === null ? "–" : drift.trustKl.value.toFixed(4),
         isBase ? "–" : percentText(drift.keptMass?.value),
         isBase ? "–" : percentText(drift.choiceAgreement?.value),
+        percentText(forced.srp),
+        forced.usageEntropy.toFixed(4),
         ratioText(forced.loadCv),
         percentText(swapRate),
       ];
@@ -144,7 +157,8 @@ export function conditionsList(result: EvaluationResult): Markup {
     ...(command === "" ? [] : [`Command: ${command}`]),
     "Perplexity, KL and agreement are of every token of the given text; KL is that of the variant's distribution from the base's, over the whole vocabulary.",
     "Trust KL, mass and choices kept hold each layer's gate against the frozen one on the same input.",
-    "Cache-prior rows are closed loop on caches of the deployment's size, without a drive: what was swapped is what the model computed with.",
+    "SRP 16: how well a router that decides once for 16 tokens could do (`warmset locality` has more). Entropy and CV are of the experts' uses in a layer, entropy over that of even use.",
+    `Cache-prior rows are closed loop on caches of the deployment's size, without a drive, which ${result.warmCaches ? "go on from document to document" : "are empty at each document"}: what was swapped is what the model computed with.`,
     ...(generate === null
       ? []
       : [

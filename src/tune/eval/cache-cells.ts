@@ -1,12 +1,13 @@
 /**
  * Hits of expert caches on a document's routing, for every cell of policy x size x accounting x scope that a report shows.
- * A cache starts empty with each document and a first use misses: the paper's protocol of isolated requests.
+ * A cache starts empty with each document and a first use misses, the paper's protocol of isolated requests; or it goes on from
+ * the document before.
  */
 import type { ExpertSequence, RoutingShape } from "../../locality/expert-sequence.ts";
 import { beladyKeys, lfuKeys, makeKeys, type PriorityKeys } from "../../locality/priority-keys.ts";
 import { makeRuntimeScratch, type RuntimeScratch, runtimeHits } from "../../locality/runtime-caches.ts";
 import { lruCurve, makeStackScratch, rankedCurve, type StackScratch } from "../../locality/stack-curves.ts";
-import { layerSequence, modelSequence, oneByOne, type RoutedDocument } from "./routed-document.ts";
+import { joinedDocuments, layerSequence, modelSequence, oneByOne, type RoutedDocument } from "./routed-document.ts";
 
 export type CachePolicy = "lru" | "lfu" | "belady";
 /** "set": a layer's experts are looked up together, before any is evicted. "sequential": one after the other, best first. */
@@ -62,7 +63,24 @@ export class CacheCounter {
     this.#bytes = new Float64Array(all).fill(1);
   }
 
-  hits(document: RoutedDocument): Float64Array {
+  /**
+   * @param before what the caches have seen already: hits of both less hits of it. Belady's rule gives up hits there for some
+   *   here, so that its difference is only a bound, and LRU's from the same start another: the larger counts
+   * @default they are empty
+   */
+  hits(document: RoutedDocument, before?: RoutedDocument): Float64Array {
+    if (before === undefined) return this.#hitsFromEmpty(document);
+    const hits = this.#hitsFromEmpty(joinedDocuments(before, document));
+    for (const [i, own] of this.#hitsFromEmpty(before).entries()) hits[i] -= own;
+    for (const [i, cell] of this.#cells.entries()) {
+      if (cell.policy !== "belady") continue;
+      const lru = this.#cells.findIndex((one) => one.policy === "lru" && sameCache(one, cell));
+      if (lru >= 0) hits[i] = Math.max(hits[i], hits[lru]);
+    }
+    return hits;
+  }
+
+  #hitsFromEmpty(document: RoutedDocument): Float64Array {
     const hits = new Float64Array(this.#cells.length);
     for (let layer = 0; layer < this.#shape.layers; layer++)
       this.#add(hits, layerSequence(document, layer, this.#shape), "layer");
@@ -104,6 +122,10 @@ export class CacheCounter {
     }
     return curve;
   }
+}
+
+function sameCache(a: CacheCell, b: CacheCell): boolean {
+  return a.scope === b.scope && a.accounting === b.accounting && a.expertsPerLayer === b.expertsPerLayer;
 }
 
 function keysOf(policy: "lfu" | "belady", sequence: ExpertSequence, scratch: Int32Array): PriorityKeys {

@@ -26,6 +26,8 @@ export interface RunnerOptions {
   readonly documentTokens: number;
   /** Documents that are computed side by side where they go token by token. @default 16 */
   readonly sideBySide?: number;
+  /** Caches of cache-prior routing go on from document to document; then `sideBySide` is 1. @default they are emptied */
+  readonly warmCaches?: boolean;
   /** Memory, threads, policy and the like. @default all in memory */
   readonly session?: Omit<SessionOptions, "onRouted" | "contextSize" | "maxSequences" | "maxOutputs" | "router">;
 }
@@ -68,11 +70,17 @@ export class DocumentRunner implements Disposable {
   readonly #passTokens: number;
   readonly #sideBySide: number;
   readonly #documentOfRow: Int32Array;
+  readonly #warmCaches: boolean;
+  /** By variant, where caches outlive its documents. */
+  readonly #warmBias = new Map<VariantRouting, BiasedRouting>();
   #bias: BiasedRouting | undefined;
   #isPrompt = false;
 
   /** @throws what `openSession` and `readBaseGates` throw */
-  constructor({ model, documentTokens, sideBySide = SIDE_BY_SIDE, session = {} }: RunnerOptions) {
+  constructor(options: RunnerOptions) {
+    const { model, documentTokens, warmCaches = false, session = {} } = options;
+    const sideBySide = warmCaches ? 1 : (options.sideBySide ?? SIDE_BY_SIDE);
+    this.#warmCaches = warmCaches;
     this.gguf = openGguf(model);
     const layout = readMoeLayout(this.gguf);
     const { expertsPerLayer: experts, expertsUsed, moeLayers } = layout;
@@ -124,21 +132,18 @@ export class DocumentRunner implements Disposable {
     return new PredictionRows(this.#session.model.vocabulary.size);
   }
 
-  /** What follows is computed as this variant, with new caches. */
-  use({ gates, bias }: VariantRouting): void {
+  /** What follows is computed as this variant, with new caches; with warm ones, with those that it had. */
+  use(variant: VariantRouting): void {
+    const { gates, bias } = variant;
     if (bias !== undefined && !this.resident)
       throw new RangeError("Cache-prior routing on simulated caches needs all experts in memory");
     this.#switch.use(this.baseGates);
     this.#switch.use(gates);
-    this.#bias =
-      bias &&
-      new BiasedRouting({
-        ...{ bias: bias.rule, shape: this.shape, expertsPerLayer: bias.expertsPerLayer },
-        ...{ documents: this.#sideBySide, passTokens: this.#passTokens },
-      });
+    this.#bias = this.#warmBias.get(variant) ?? (bias && this.#biasedRouting(bias));
+    if (this.#warmCaches && this.#bias !== undefined) this.#warmBias.set(variant, this.#bias);
   }
 
-  /** Share of the routers' choices that the cache bias has swapped since `use`; undefined without one. */
+  /** Share of the routers' choices that the cache bias has swapped since its caches were new; undefined without one. */
   get swapRate(): number | undefined {
     return this.#bias?.swapRate;
   }
@@ -175,7 +180,7 @@ export class DocumentRunner implements Disposable {
     const samplers = prompts.map((_, i) => createSampler(model, { temperature, seed: (seed + i) % 2 ** 32 }));
     try {
       context.clear();
-      this.#bias?.clear();
+      if (!this.#warmCaches) this.#bias?.clear();
       for (const [i, prompt] of prompts.entries()) {
         this.#prompt(prompt.tokens, i, seen[i]);
         samplers[i].acceptPrompt(prompt.tokens);
@@ -201,6 +206,13 @@ export class DocumentRunner implements Disposable {
     this.#batch.dispose();
     this.#session.dispose();
     this.#switch[Symbol.dispose]();
+  }
+
+  #biasedRouting({ rule, expertsPerLayer }: NonNullable<VariantRouting["bias"]>): BiasedRouting {
+    return new BiasedRouting({
+      ...{ bias: rule, shape: this.shape, expertsPerLayer },
+      ...{ documents: this.#sideBySide, passTokens: this.#passTokens },
+    });
   }
 
   #inBatches(
@@ -233,7 +245,7 @@ export class DocumentRunner implements Disposable {
   ): void {
     const { context } = this.#session;
     context.clear();
-    this.#bias?.clear();
+    if (!this.#warmCaches) this.#bias?.clear();
     const longest = Math.max(...documents.map(({ tokens }) => tokens.length));
     for (let position = 0; position < longest; position++) {
       const going = [...documents.keys()].filter((i) => position < documents[i].tokens.length);

@@ -65,8 +65,11 @@ export class DocumentSummer {
     this.#lastUse = new Int32Array(shape.experts * MOST_LAGS);
   }
 
-  /** @param uses `[layers][experts]`, counted up */
-  row(document: RoutedDocument, uses: Float64Array): Float64Array {
+  /**
+   * @param uses `[layers][experts]`, counted up
+   * @param before the document that filled the caches. @default they are empty
+   */
+  row(document: RoutedDocument, uses: Float64Array, before?: RoutedDocument): Float64Array {
     const { columns } = this;
     const row = new Float64Array(columns.width);
     row[columns.tokens] = document.tokens;
@@ -75,7 +78,7 @@ export class DocumentSummer {
     for (let layer = 0; layer < this.#shape.layers; layer++) this.#addLayer(row, document, layer, uses);
     const { drift } = document;
     if (drift !== undefined) for (const name of DRIFT) row[columns[name]] = drift[name];
-    row.set(this.#caches.hits(document), columns.hits);
+    row.set(this.#caches.hits(document, before), columns.hits);
     return row;
   }
 

@@ -29,6 +29,8 @@ export interface EvaluationJob {
   readonly generate: GeneratedText | undefined;
   /** C of the deployment: what gates are judged at, and what cache-prior routing sees. A share of the experts, 0 to 1. */
   readonly cacheShare: number;
+  /** Caches go on from document to document, of which there is then one at a time. @default they are emptied */
+  readonly warmCaches?: boolean | undefined;
   readonly seed: number;
   readonly engine: EngineSettings;
 }
@@ -91,6 +93,8 @@ export interface EvaluationResult {
   };
   /** C that gates are judged at. */
   readonly deploymentExperts: number;
+  /** Whether caches went on from document to document. */
+  readonly warmCaches: boolean;
   readonly documents: { readonly count: number; readonly tokens: number; readonly domains: readonly string[] };
   readonly generate: GeneratedText | null;
   readonly variants: readonly VariantFigures[];

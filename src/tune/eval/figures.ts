@@ -30,6 +30,10 @@ export interface LocalityFigures {
   readonly caches: readonly CacheFigure[];
   /** Mean over layers of the standard deviation over the mean of the experts' uses. */
   readonly loadCv: number;
+  /** Mean over layers of the entropy of the experts' uses, over that of even use. */
+  readonly usageEntropy: number;
+  /** Of segments of 16 tokens, over all layers; null where documents are shorter. */
+  readonly srp: number | null;
   /** Uses of the least used expert over an even share, in the layer where it is smallest. */
   readonly leastUse: number;
   /** Mean of the experts of a layer that are used in 2,048 tokens, or in all where there are fewer. */
@@ -65,6 +69,8 @@ export interface VariantSums {
   readonly uses: Float64Array;
   /** Mean over layers and pieces of 2,048 tokens (or all, where there are fewer) of the experts that are used. */
   readonly distinctExperts: number;
+  /** SRP of 16 tokens; null where documents are shorter. */
+  readonly srp: number | null;
 }
 
 export interface FiguresContext {
@@ -114,6 +120,8 @@ export function localityFigures(
       };
     }),
     loadCv: meanLoadCv(own.uses, shape),
+    usageEntropy: meanUsageEntropy(own.uses, shape),
+    srp: own.srp,
     leastUse: leastUse(own.uses, shape),
     distinctExperts: own.distinctExperts,
     repetition: totals.all[at.repetition] / totals.all[at.documents],
@@ -151,6 +159,16 @@ function leastUse(uses: Float64Array, { layers, experts }: RoutingShape): number
     if (mean > 0) least = Math.min(least, Math.min(...own) / mean);
   }
   return least;
+}
+
+function meanUsageEntropy(uses: Float64Array, { layers, experts }: RoutingShape): number {
+  let sum = 0;
+  for (let layer = 0; layer < layers; layer++) {
+    const own = uses.subarray(layer * experts, (layer + 1) * experts);
+    const all = own.reduce((total, count) => total + count, 0);
+    for (const count of own) if (count > 0) sum -= (count / all) * Math.log(count / all);
+  }
+  return sum / layers / Math.log(experts);
 }
 
 function meanLoadCv(uses: Float64Array, { layers, experts }: RoutingShape): number {

@@ -5,6 +5,7 @@ import { NO_ID } from "../../trace/trace.ts";
 import { type CacheCell, CacheCounter, cacheCells, cacheSizes } from "./cache-cells.ts";
 import { DocumentSummer } from "./document-sums.ts";
 import { type RoutedDocument, repetitionOf } from "./routed-document.ts";
+import { SegmentCounts } from "./segment-counts.ts";
 
 const document = (experts: readonly (readonly number[])[], layers = 1): RoutedDocument => ({
   ...{ domain: "text", tokens: experts.length / layers, experts: Uint16Array.from(experts.flat()) },
@@ -109,6 +110,33 @@ it("Belady hits at least as often as LRU and LFU, and a larger LRU cache at leas
   );
 });
 
+it("caches that go on from document to document hit what one long document does, and Belady at least what LRU does", () => {
+  fc.assert(
+    fc.property(routing, fc.integer({ min: 1, max: 39 }), ({ shape, tokens, document: whole }, cut) => {
+      fc.pre(cut < tokens);
+      const slots = shape.layers * shape.expertsUsed;
+      const part = (from: number, to: number): RoutedDocument => ({
+        ...whole,
+        ...{ tokens: to - from, experts: whole.experts.slice(from * slots, to * slots) },
+      });
+      const cells = cacheCells(cacheSizes(shape));
+      const counter = new CacheCounter(shape, cells);
+      const [first, all] = [counter.hits(part(0, cut)), counter.hits(whole)];
+      const second = counter.hits(part(cut, tokens), part(0, cut));
+      for (const [i, cell] of cells.entries()) {
+        const lru = cells.findIndex(
+          (one) =>
+            one.policy === "lru" &&
+            sameBut({ ...one, policy: cell.policy }, cell) &&
+            one.expertsPerLayer === cell.expertsPerLayer,
+        );
+        if (cell.policy === "belady") expect(second[i]).toBeGreaterThanOrEqual(second[lru]);
+        else expect(first[i] + second[i]).toBe(all[i]);
+      }
+    }),
+  );
+});
+
 it("a layer that uses fewer experts has fewer look-ups", () => {
   const shape = { layers: 2, experts: 4, expertsUsed: 2 };
   const summer = new DocumentSummer(shape, cacheCells([2]));
@@ -128,6 +156,19 @@ it("a layer that uses fewer experts has fewer look-ups", () => {
   expect(row[summer.columns.uses]).toBe(6);
   expect([...uses]).toEqual([2, 2, 0, 0, 0, 0, 2, 0]);
   expect([...row.subarray(summer.columns.hits)].every((hits) => hits === 3)).toBe(true);
+});
+
+it("SRP is 1 for a router that stays with its experts, and lower for one that changes them", () => {
+  const shape = { layers: 1, experts: 4, expertsUsed: 1 };
+  const srp = (routing: number[]) => {
+    const counts = new SegmentCounts(shape);
+    counts.add(document(routing.map((expert) => [expert])));
+    return counts.srp;
+  };
+  expect(srp(new Array<number>(20).fill(2))).toBe(1);
+  // Two experts in turn: both are predicted for all 16 tokens, and each is right for 8.
+  expect(srp(Array.from({ length: 16 }, (_, t) => t % 2))).toBeCloseTo(2 / 3, 12);
+  expect(srp([0, 1, 2])).toBeNull();
 });
 
 it("reuse at a lag asks for that token alone", () => {

@@ -37,6 +37,14 @@ export interface RoutedDocument {
   readonly repetition: number;
 }
 
+/** One document behind another, as a cache sees them that is not emptied between. */
+export function joinedDocuments(first: RoutedDocument, second: RoutedDocument): RoutedDocument {
+  const experts = new Uint16Array(first.experts.length + second.experts.length);
+  experts.set(first.experts);
+  experts.set(second.experts, first.experts.length);
+  return { ...second, tokens: first.tokens + second.tokens, experts };
+}
+
 /** What one layer used, for the caches of `locality`: all experts of a token are looked up at once. */
 export function layerSequence({ tokens, experts }: RoutedDocument, layer: number, shape: RoutingShape): ExpertSequence {
   const { layers, experts: count, expertsUsed } = shape;

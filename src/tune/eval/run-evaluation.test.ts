@@ -96,9 +96,31 @@ it("judges tuned routers, with numbers, and leaves open what nobody measured", (
   expect(variant("base").gates).toEqual([]);
 });
 
+it("warm caches hit more, miss less, and see no other text", async () => {
+  const warm = await runEvaluation({
+    ...job(),
+    ...{ routers: [], cacheBias: [0.05], random: false, generate: undefined, warmCaches: true },
+  });
+  expect(warm.warmCaches).toBe(true);
+  expect(result.warmCaches).toBe(false);
+  for (const name of ["base", "cache-prior 0.05"]) {
+    const own = warm.variants.find((one) => one.name === name)!;
+    const [misses, cold] = [own, variant(name)].map(
+      ({ forced }) => deploymentCell(forced.caches, 16)!.missesPerToken.value,
+    );
+    expect(misses).toBeLessThan(cold);
+    expect(own.drift.perplexity.value / variant(name).drift.perplexity.value).toBeCloseTo(1, 1);
+  }
+  expect(warm.variants[0].forced.eor).toEqual(variant("base").forced.eor);
+}, 60_000);
+
 it("has intervals by document, and sums by domain", () => {
   const { forced, domains } = variant("full");
   expect(forced.eorChange?.interval?.[0]).toBeLessThan(forced.eorChange!.value);
+  expect(forced.srp).toBeGreaterThan(0.3);
+  expect(forced.srp).toBeLessThan(1);
+  expect(forced.usageEntropy).toBeGreaterThan(0.9);
+  expect(forced.usageEntropy).toBeLessThan(1);
   expect(domains.map(({ domain }) => domain)).toEqual(["prose", "python"]);
   expect(domains.reduce((sum, { drift }) => sum + drift.predictions, 0)).toBe(630);
 });

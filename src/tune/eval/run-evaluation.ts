@@ -70,7 +70,7 @@ function longestOf(documents: readonly GivenDocument[]): number {
 }
 
 function openRunner(job: EvaluationJob, documents: readonly GivenDocument[], events: EvaluationEvents): DocumentRunner {
-  const { engine, generate } = job;
+  const { engine, generate, warmCaches = false } = job;
   const inMemory =
     engine.memory.kind === "all" ||
     (engine.memory.kind === "process" && engine.memory.bytes > 1.5 * openGguf(job.model).fileBytes);
@@ -82,6 +82,7 @@ function openRunner(job: EvaluationJob, documents: readonly GivenDocument[], eve
       longestOf(documents),
       generate === undefined ? 0 : generate.promptTokens + generate.tokens,
     ),
+    warmCaches,
     sideBySide: several ? Math.min(most, documents.length) : 1,
     session: sessionOptions(engine, events),
   });
@@ -150,6 +151,7 @@ class Evaluation {
         ...{ experts: traced.experts, expertsUsed: traced.expertsUsed, expertBytes },
       },
       deploymentExperts: this.#expertsPerLayer,
+      warmCaches: this.#job.warmCaches ?? false,
       documents,
       generate: generate ?? null,
       variants: this.#figures({ shape: this.#runner.shape, cells: this.#cells, expertBytes }),
@@ -168,7 +170,7 @@ class Evaluation {
   }
 
   #unseen(variant: Variant): Seen {
-    const summer = () => new VariantSummer(this.#runner.shape, this.#cells);
+    const summer = () => new VariantSummer(this.#runner.shape, this.#cells, this.#job.warmCaches);
     return { variant, forced: summer(), generated: summer(), kls: [], swapRates: [] };
   }
 
@@ -191,6 +193,8 @@ class Evaluation {
             // In a large model a document takes a while, and somebody may want to stop.
             await this.#pause(variant);
           }
+        // With warm caches each document tells the rate since the first one.
+        if (this.#job.warmCaches) seen.swapRates.length = 0;
         if (runner.swapRate !== undefined) seen.swapRates.push(runner.swapRate);
         await this.#pause(variant);
         if (wantsInputs && variant === BASE) this.#addRandom();

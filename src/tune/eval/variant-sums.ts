@@ -5,6 +5,7 @@ import type { CacheCell } from "./cache-cells.ts";
 import { DocumentSummer } from "./document-sums.ts";
 import type { VariantSums } from "./figures.ts";
 import type { RoutedDocument } from "./routed-document.ts";
+import { SegmentCounts } from "./segment-counts.ts";
 
 /** Tokens over which a collapse shows: few experts left. */
 const DISTINCT_TOKENS = 2048;
@@ -12,22 +13,30 @@ const DISTINCT_TOKENS = 2048;
 export class VariantSummer {
   readonly #shape: RoutingShape;
   readonly #summer: DocumentSummer;
+  readonly #segments: SegmentCounts;
   readonly #rows: Float64Array[] = [];
   readonly #uses: Float64Array;
   readonly #seen: Uint8Array;
+  readonly #warm: boolean;
+  #before: RoutedDocument | undefined;
   #tokens = 0;
   #distinct = 0;
   #pieces = 0;
 
-  constructor(shape: RoutingShape, cells: readonly CacheCell[]) {
+  /** @param warmCaches caches go on from document to document. @default they are emptied */
+  constructor(shape: RoutingShape, cells: readonly CacheCell[], warmCaches = false) {
+    this.#warm = warmCaches;
     this.#shape = shape;
     this.#summer = new DocumentSummer(shape, cells);
+    this.#segments = new SegmentCounts(shape);
     this.#uses = new Float64Array(shape.layers * shape.experts);
     this.#seen = new Uint8Array(shape.layers * shape.experts);
   }
 
   add(document: RoutedDocument): void {
-    this.#rows.push(this.#summer.row(document, this.#uses));
+    this.#rows.push(this.#summer.row(document, this.#uses, this.#before));
+    if (this.#warm) this.#before = document;
+    this.#segments.add(document);
     const { layers, experts, expertsUsed } = this.#shape;
     for (let t = 0; t < document.tokens; t++) {
       for (let slot = t * layers * expertsUsed; slot < (t + 1) * layers * expertsUsed; slot++) {
@@ -45,6 +54,7 @@ export class VariantSummer {
       rows: this.#rows,
       uses: this.#uses,
       distinctExperts: this.#distinct / this.#pieces,
+      srp: this.#segments.srp,
     };
   }
 

@@ -9,6 +9,8 @@ export interface AdamWOptions {
   readonly learningRate?: number;
   /** Steps over which the rate grows from nothing. @default 200 */
   readonly warmupSteps?: number;
+  /** Updates over which it falls to a twentieth along half a cosine. @default it stays */
+  readonly decaySteps?: number;
   /** Most length of the gradient of all gates together. @default 1 */
   readonly clipNorm?: number;
   /** @default 0.9 */
@@ -35,6 +37,9 @@ export interface AdamWUpdate {
   readonly learningRate: number;
 }
 
+/** Of the learning rate, behind its decay: what is left of noise in the gates is what the rate was at the end. */
+const LAST_SHARE = 0.05;
+
 export function adamWState(gates: Gates): AdamWState {
   const zeros = () => gates.map(({ length }) => new Float32Array(length));
   return { updates: 0, means: zeros(), variances: zeros() };
@@ -42,12 +47,16 @@ export function adamWState(gates: Gates): AdamWState {
 
 /** Changes `gates` and `state`, unless the gradient has an entry that is not finite. */
 export function adamWUpdate(gates: Gates, gradients: Gates, state: AdamWState, options: AdamWOptions): AdamWUpdate {
-  const { learningRate = 5e-5, warmupSteps = 200, clipNorm = 1, weightDecay = 0 } = options;
+  const { learningRate = 5e-5, warmupSteps = 200, decaySteps, clipNorm = 1, weightDecay = 0 } = options;
   const { beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8 } = options;
   let squares = 0;
   for (const gradient of gradients) for (let i = 0; i < gradient.length; i++) squares += gradient[i] * gradient[i];
   const gradientNorm = Math.sqrt(squares);
-  const rate = learningRate * Math.min(1, (state.updates + 1) / Math.max(1, warmupSteps));
+  const decay =
+    decaySteps === undefined
+      ? 1
+      : LAST_SHARE + (1 - LAST_SHARE) * 0.5 * (1 + Math.cos(Math.PI * Math.min(1, state.updates / decaySteps)));
+  const rate = learningRate * decay * Math.min(1, (state.updates + 1) / Math.max(1, warmupSteps));
   if (!Number.isFinite(gradientNorm)) return { gradientNorm, learningRate: rate };
   const scale = gradientNorm > clipNorm ? clipNorm / gradientNorm : 1;
   state.updates++;

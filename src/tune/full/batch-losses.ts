@@ -14,24 +14,43 @@ export interface BatchLosses {
   reuse: number;
   /** Routers' own losses: sums over layers of sums over sequences of loss x tokens. */
   readonly terms: Record<string, number>;
+  /** How often each expert was chosen, `[layers][experts]`; empty before the first batch. */
+  readonly uses: Float64Array[];
 }
 
 export function noLosses(): BatchLosses {
-  return { targets: 0, crossEntropy: 0, divergence: 0, pairs: 0, reuse: 0, terms: {} };
+  return { targets: 0, crossEntropy: 0, divergence: 0, pairs: 0, reuse: 0, terms: {}, uses: [] };
 }
 
 export function addLosses(sum: BatchLosses, more: BatchLosses): void {
   for (const key of ["targets", "crossEntropy", "divergence", "pairs", "reuse"] as const) sum[key] += more[key];
   for (const [name, loss] of Object.entries(more.terms)) sum.terms[name] = (sum.terms[name] ?? 0) + loss;
+  addUses(sum.uses, more.uses);
 }
 
-/** Adds how many of a token's experts its predecessor in the sequence had. @param spans rows of each sequence */
-export function addReuse(
+/** Adds by layer and expert; `sum` may be empty. */
+export function addUses(sum: Float64Array[], more: readonly Float64Array[]): void {
+  for (const [layer, uses] of more.entries()) {
+    sum[layer] ??= new Float64Array(uses.length);
+    for (let expert = 0; expert < uses.length; expert++) sum[layer][expert] += uses[expert];
+  }
+}
+
+/** Adds how often each expert was chosen, and how many of a token's its predecessor in the sequence had. @param spans rows of each sequence */
+export function addRouting(
   losses: BatchLosses,
   spans: readonly Span[],
   routings: readonly Routing[],
-  used: number,
+  { experts, used }: { readonly experts: number; readonly used: number },
 ): void {
+  addUses(
+    losses.uses,
+    routings.map(({ ids }) => {
+      const uses = new Float64Array(experts);
+      for (const expert of ids) uses[expert]++;
+      return uses;
+    }),
+  );
   for (const { ids } of routings)
     for (const { from, tokens } of spans)
       for (let t = from + 1; t < from + tokens; t++) {

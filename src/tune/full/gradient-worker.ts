@@ -6,6 +6,7 @@ import { addLosses, noLosses } from "./batch-losses.ts";
 import type { GradientReply, GradientTask, GradientWorkerData } from "./gradient-workers.ts";
 import { LayeredModel } from "./layered-model.ts";
 import { localityTerms } from "./locality-terms.ts";
+import { OriginalStates } from "./original-states.ts";
 import type { TrainingSequence } from "./sequence.ts";
 import { readWiring } from "./wiring.ts";
 
@@ -14,6 +15,7 @@ const reply = (message: GradientReply) => parentPort?.postMessage(message);
 const gguf = openGguf(data.model);
 const model = new LayeredModel(loadLibraries(), gguf, readWiring(gguf), data.options);
 const terms = data.terms && localityTerms(data.terms);
+const originals = data.originals && new OriginalStates(data.originals);
 
 parentPort?.on("message", (task: GradientTask) => {
   try {
@@ -23,8 +25,8 @@ parentPort?.on("message", (task: GradientTask) => {
       addLosses(
         losses,
         task.type === "train"
-          ? model.gradients(batch, data.gates, { ...task.request, terms }, data.gradients)
-          : model.evaluate(batch, data.gates),
+          ? model.gradients(batch, data.gates, { ...task.request, terms, originals }, data.gradients)
+          : model.evaluate(batch, data.gates, task.compared),
       );
     }
     reply({ type: "done", losses });

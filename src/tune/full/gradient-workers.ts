@@ -8,22 +8,24 @@ import { compiledModule } from "../../compiled-module.ts";
 import type { BatchLosses } from "./batch-losses.ts";
 import type { GradientRequest, LayeredModelOptions } from "./layered-model.ts";
 import type { LocalityTermsOptions } from "./locality-terms.ts";
+import type { OriginalStatesData } from "./original-states.ts";
 import type { TrainingSequence } from "./sequence.ts";
 
 export interface GradientWorkerData {
   readonly model: string;
   readonly options: LayeredModelOptions;
   readonly terms: LocalityTermsOptions | undefined;
+  readonly originals: OriginalStatesData | undefined;
   /** Shared memory: the main thread writes gates between tasks, the worker its gradients during one. */
   readonly gates: readonly Float32Array[];
   readonly gradients: readonly Float32Array[];
 }
 
-export type WorkerRequest = Omit<GradientRequest, "terms" | "ids">;
+export type WorkerRequest = Omit<GradientRequest, "terms" | "originals" | "ids">;
 
 export type GradientTask =
   | { readonly type: "train"; readonly sequences: readonly TrainingSequence[]; readonly request: WorkerRequest }
-  | { readonly type: "evaluate"; readonly sequences: readonly TrainingSequence[] };
+  | { readonly type: "evaluate"; readonly sequences: readonly TrainingSequence[]; readonly compared: boolean };
 
 export type GradientReply =
   | { readonly type: "done"; readonly losses: BatchLosses }
@@ -35,6 +37,8 @@ export interface GradientWorkersOptions {
   /** Of each thread. */
   readonly memory: LayeredModelOptions;
   readonly terms: LocalityTermsOptions | undefined;
+  /** Where the original model's states are kept. @default nowhere */
+  readonly originals?: OriginalStatesData | undefined;
   /** Lengths of the gates' arrays, by layer. */
   readonly gateSizes: readonly number[];
   readonly signal?: AbortSignal | undefined;
@@ -47,12 +51,12 @@ export class GradientWorkers implements AsyncDisposable {
   readonly #workers: readonly Worker[];
   readonly #signal: AbortSignal | undefined;
 
-  constructor({ model, threads, memory, terms, gateSizes, signal }: GradientWorkersOptions) {
+  constructor({ model, threads, memory, terms, originals, gateSizes, signal }: GradientWorkersOptions) {
     this.#signal = signal;
     this.gates = shared(gateSizes);
     this.#gradients = Array.from({ length: threads }, () => shared(gateSizes));
     this.#workers = this.#gradients.map((gradients) => {
-      const data: GradientWorkerData = { model, options: memory, terms, gates: this.gates, gradients };
+      const data: GradientWorkerData = { model, options: memory, terms, originals, gates: this.gates, gradients };
       return new Worker(compiledModule(import.meta.url, "./gradient-worker.js"), { workerData: data, execArgv: [] });
     });
   }
@@ -72,10 +76,10 @@ export class GradientWorkers implements AsyncDisposable {
     return { gradients, losses };
   }
 
-  /** @throws the signal's reason */
-  evaluate(sequences: readonly TrainingSequence[]): Promise<BatchLosses[]> {
+  /** @param compared with the original model, too @throws the signal's reason */
+  evaluate(sequences: readonly TrainingSequence[], compared: boolean): Promise<BatchLosses[]> {
     return this.#all(
-      shareOut(sequences, this.#workers.length).map((share) => ({ type: "evaluate", sequences: share })),
+      shareOut(sequences, this.#workers.length).map((share) => ({ type: "evaluate", sequences: share, compared })),
     );
   }
 

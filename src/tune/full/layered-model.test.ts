@@ -77,13 +77,13 @@ interface Case {
   readonly couple?: boolean;
 }
 
-const NO_WEIGHTS = { trust: 0, reuse: 0, smooth: 0, lag: 0, windowEntropy: 0 };
+const NO_WEIGHTS = { trust: 0, reuse: 0, smooth: 0, lag: 0, windowEntropy: 0, overlap: 0, balance: 0 };
 const NO_TASK = { crossEntropy: 0, distillation: 0 };
 const CASES: readonly Case[] = [
   { name: "cross-entropy", task: { crossEntropy: 1, distillation: 0 } },
   { name: "distillation", task: { crossEntropy: 0, distillation: 1 } },
   { name: "half of each", task: { crossEntropy: 0.5, distillation: 0.5 } },
-  ...(["trust", "reuse", "smooth", "lag", "windowEntropy"] as const).map((term) => ({
+  ...(["trust", "reuse", "smooth", "lag", "windowEntropy", "overlap", "balance"] as const).map((term) => ({
     name: `${term} with coupled layers`,
     task: NO_TASK,
     terms: { weights: { ...NO_WEIGHTS, [term]: 1 }, window: 4 },
@@ -140,7 +140,12 @@ describe.each(SMALL_FLOAT_MODELS)("gradients of the gates of $name", (spec) => {
   });
 });
 
-const STRENGTHS = { trust: 0.7, locality: 1 };
+const STRENGTHS = {
+  ...{ trust: 0.7, locality: 1 },
+  popularity: Array.from({ length: 2 }, (_, layer) =>
+    Float32Array.from({ length: 8 }, (_, e) => 0.05 * (e + layer + 1)),
+  ),
+};
 
 /** Terms whose reference logits stay those of the first call, as no gradient flows through them. */
 function frozenTerms(options: LocalityTermsOptions | undefined) {

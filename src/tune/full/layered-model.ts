@@ -14,10 +14,11 @@ import type { Libraries } from "../../llama/index.ts";
 import { type NativeFloats, type NativeInts, nativeFloats, nativeInts } from "../../llama/native-arrays.ts";
 import { TensorMath } from "../../llama/tensor-math.ts";
 import { AttentionGraph, attentionBytes, type Span } from "./attention.ts";
-import { addReuse, type BatchLosses, noLosses } from "./batch-losses.ts";
+import { addRouting, type BatchLosses, noLosses } from "./batch-losses.ts";
 import { ExpertSlots } from "./expert-slots.ts";
 import { Experts } from "./experts.ts";
 import { LanguageHead, type TaskWeights } from "./language-head.ts";
+import type { OriginalStates } from "./original-states.ts";
 import { addRouterGradient, type Routing, route } from "./router.ts";
 import type { RouterTerms, TermStrengths } from "./router-terms.ts";
 import type { TrainingSequence } from "./sequence.ts";
@@ -45,6 +46,8 @@ export interface GradientRequest {
   readonly stepTokens: number;
   /** @default no terms of the routers' own */
   readonly terms?: RouterTerms | undefined;
+  /** What the original model made of sequences before. @default it is computed each time */
+  readonly originals?: OriginalStates | undefined;
   readonly strengths: TermStrengths;
   /** Whether routers' own terms also move the gates of earlier layers. */
   readonly couple: boolean;
@@ -133,14 +136,14 @@ export class LayeredModel implements Disposable {
     return this.#originalGates;
   }
 
-  /** Losses of a batch, without gradients. */
-  evaluate(sequences: readonly TrainingSequence[], gates: Gates): BatchLosses {
+  /** Losses of a batch, without gradients. @param compared whether to tell the divergence from the original model, too */
+  evaluate(sequences: readonly TrainingSequence[], gates: Gates, compared = this.#options.withOriginal): BatchLosses {
     const batch = this.#batch(sequences);
-    if (this.#options.withOriginal) this.#keepOriginal(batch);
+    if (compared) this.#findOriginal(batch);
     const routings = this.#forward(batch, gates);
     const losses = noLosses();
-    addReuse(losses, batch.spans, routings, this.wiring.router.used);
-    this.#addTaskLosses(losses, batch);
+    addRouting(losses, batch.spans, routings, this.wiring.router);
+    this.#addTaskLosses(losses, batch, compared);
     return losses;
   }
 
@@ -164,12 +167,12 @@ export class LayeredModel implements Disposable {
     const { task, terms, couple } = request;
     const batch = this.#batch(sequences);
     const distilled = task.distillation !== 0;
-    if (distilled) this.#keepOriginal(batch);
+    if (distilled) this.#findOriginal(batch, request.originals);
     const routings = this.#forward(batch, gates, request.ids);
     const losses = noLosses();
-    addReuse(losses, batch.spans, routings, this.wiring.router.used);
+    addRouting(losses, batch.spans, routings, this.wiring.router);
     const trained = task.crossEntropy !== 0 || distilled;
-    this.#addTaskLosses(losses, batch, trained ? request : undefined);
+    this.#addTaskLosses(losses, batch, distilled, trained ? request : undefined);
     if (!trained) this.#gradient.values.fill(0, 0, batch.tokens * this.wiring.hidden);
     const chained = trained || (couple && terms !== undefined);
     for (let layer = routings.length - 1; layer >= 0; layer--) {
@@ -198,10 +201,29 @@ export class LayeredModel implements Disposable {
     return { tokens, spans, sequences };
   }
 
-  #keepOriginal(batch: Batch): void {
-    this.#forward(batch, this.#originalGates);
+  /**
+   * Puts the original model's last states of a batch into `#original`. What will be kept is computed sequence by sequence:
+   * sums depend in their last bits on what else is in a batch, and a resumed run meets a sequence in other company.
+   */
+  #findOriginal({ sequences, spans }: Batch, originals?: OriginalStates): void {
     const { hidden, layers } = this.wiring;
-    this.#original.values.set(this.#inputs[layers.length].values.subarray(0, batch.tokens * hidden));
+    const rowsOf = ({ values }: NativeFloats, { from, tokens }: Span) =>
+      values.subarray(from * hidden, (from + tokens) * hidden);
+    const compute = (which: readonly number[]): Float32Array[] => {
+      const batch = this.#batch(which.map((i) => sequences[i]));
+      this.#forward(batch, this.#originalGates);
+      return which.map((i, own) => {
+        const rows = rowsOf(this.#inputs[layers.length], batch.spans[own]);
+        rowsOf(this.#original, spans[i]).set(rows);
+        return rows;
+      });
+    };
+    const passing: number[] = [];
+    for (const [i, { place }] of sequences.entries()) {
+      if (place === undefined || !originals?.holds(place)) passing.push(i);
+      else if (!originals.read(place, rowsOf(this.#original, spans[i]))) originals.keep(place, compute([i])[0]);
+    }
+    if (passing.length > 0) compute(passing);
   }
 
   #forward(batch: Batch, gates: Gates, ids?: readonly Int32Array[]): Routing[] {
@@ -401,9 +423,7 @@ export class LayeredModel implements Disposable {
     });
   }
 
-  #addTaskLosses(losses: BatchLosses, batch: Batch, request?: GradientRequest): void {
-    const { withOriginal } = this.#options;
-    const compared = request === undefined ? withOriginal : request.task.distillation !== 0;
+  #addTaskLosses(losses: BatchLosses, batch: Batch, compared: boolean, request?: GradientRequest): void {
     const input = this.#headInput(batch, compared);
     const gradient = request && {
       address: this.#gradient.address,

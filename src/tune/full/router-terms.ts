@@ -28,6 +28,10 @@ export interface TermStrengths {
   readonly trust: number;
   /** 0 to 1: warm-up of everything but trust. */
   readonly locality: number;
+  /** By layer, 0 to 1: of all but trust and balance, to keep a layer from collapse. @default 1 */
+  readonly brakes?: readonly number[];
+  /** By layer, `[experts]`: share of recent tokens that chose each. @default not known, and no balance term */
+  readonly popularity?: readonly Float32Array[];
 }
 
 export interface RouterTermsResult {

@@ -23,7 +23,9 @@ export class SequenceSource {
     documents: readonly TrainingSequence[],
     options: { readonly sequenceTokens: number; readonly seed: number },
   ) {
-    this.#sequences = documents.flatMap((document) => pieces(document, options.sequenceTokens));
+    this.#sequences = documents
+      .flatMap((document) => pieces(document, options.sequenceTokens))
+      .map((piece, place) => ({ ...piece, place }));
     this.#seed = options.seed;
     if (this.#sequences.length === 0)
       throw new TuneError(

@@ -4,4 +4,6 @@ export interface TrainingSequence {
   readonly tokens: Int32Array;
   /** Tokens at the start that are a prompt; locality may weigh less there. @default 0 */
   readonly promptTokens?: number | undefined;
+  /** Place in a pass over the data, by which it is known again. @default it is new each time */
+  readonly place?: number;
 }

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { makeTinyModel, tinyModel } from "../../../test/tiny-models/index.ts";
+import { readSafetensors } from "../../adapter/safetensors.ts";
 import { openGguf, readMoeLayout, UnsupportedModelError } from "../../gguf/index.ts";
 import { loadLibraries, loadModel } from "../../llama/index.ts";
 import { readBaseGates } from "../router-delta.ts";
@@ -16,6 +17,7 @@ beforeAll(async () => {
   model = await makeFloatModel(folder, SMALL_FLOAT_MODELS[0]);
 });
 
+const NO_TERMS = { trust: 0, reuse: 0, smooth: 0, lag: 0, windowEntropy: 0, overlap: 0, balance: 0 };
 const DOCUMENTS = Array.from({ length: 6 }, (_, i) => ({ tokens: someTokens(40 + i, i), promptTokens: i }));
 const run = (options: Partial<TrainFullOptions> = {}) =>
   trainFull({
@@ -67,6 +69,32 @@ describe("trainFull", () => {
     expect(resumed.delta).toEqual(whole.delta);
   });
 
+  test("distils the same whether what the original model said is kept, partly kept, or computed again", async () => {
+    const gates = async (originalBytes: number) =>
+      (await run({ task: "kd", terms: {}, steps: 6, originalBytes })).delta.layers.flatMap(({ gate }) => [...gate]);
+    const kept = await gates(2 ** 20);
+    for (const other of [await gates(2 ** 14), await gates(0)])
+      expect(Math.max(...kept.map((weight, i) => Math.abs(weight - other[i])))).toBeLessThan(1e-4);
+  });
+
+  test("holds the divergence of the predictions near its budget", async () => {
+    const terms = { weights: { ...NO_TERMS, overlap: 0.3 }, temperature: 0.3 };
+    const divergenceAt = async (divergenceBudget: number) => {
+      const reports: StepReport[] = [];
+      await run({
+        ...{ task: "kd", terms, steps: 100, divergenceBudget, warmupLocality: 4 },
+        optimizer: { learningRate: 2e-3, warmupSteps: 4, decaySteps: 100 },
+        onStep: (report) => reports.push(report),
+      });
+      return reports.slice(-20).reduce((sum, { divergence }) => sum + divergence, 0) / 20;
+    };
+    for (const budget of [0.006, 0.02]) {
+      const reached = (await divergenceAt(budget)) / budget;
+      expect(reached).toBeGreaterThan(0.6);
+      expect(reached).toBeLessThan(1.6);
+    }
+  }, 30_000);
+
   test("refuses a checkpoint of another run", async () => {
     const checkpoint = { path: join(folder, "other.safetensors"), everySteps: 2 };
     await run({ checkpoint, steps: 2 });
@@ -89,7 +117,7 @@ describe("trainFull", () => {
   });
 
   test("raises the reuse of experts with the routers' own losses alone, and distillation holds it back", async () => {
-    const terms = { weights: { trust: 0, reuse: 1, smooth: 0.5, lag: 0, windowEntropy: 0 } };
+    const terms = { weights: { ...NO_TERMS, reuse: 1, smooth: 0.5 } };
     const gatesAfter = async (task: NonNullable<TrainFullOptions["task"]>) =>
       (await run({ steps: 12, terms, task, warmupLocality: 1 })).delta.layers.map(({ gate }) => gate);
     const judged = async (gates?: Float32Array[]) =>
@@ -117,6 +145,24 @@ describe("trainFull", () => {
     });
     expect(reports.map(({ skipped }) => skipped)).toEqual([true, true, true]);
     expect(fs.readFileSync(checkpoint.path).equals(broken)).toBe(true);
+  });
+
+  test("stops when experts are starved, before that is in the checkpoint", async () => {
+    const documents = Array.from({ length: 24 }, (_, i) => ({ tokens: someTokens(48, i) }));
+    const checkpoint = { path: join(folder, "collapsed.safetensors"), everySteps: 1 };
+    const starving = { ...NO_TERMS, reuse: 1, windowEntropy: 5 };
+    const steps: number[] = [];
+    const stopped = run({
+      ...{ documents, checkpoint, task: "none", steps: 200, stepTokens: 576, warmupLocality: 1 },
+      terms: { weights: starving },
+      optimizer: { learningRate: 3e-2, warmupSteps: 1 },
+      onStep: ({ step }) => steps.push(step),
+    });
+    await expect(stopped).rejects.toMatchObject({
+      kind: "collapsed",
+      message: expect.stringMatching(/In MoE layer \d.*collapsed\.safetensors holds the last state that was sound/),
+    });
+    expect(readSafetensors(checkpoint.path).metadata.step).toBe(String(steps.length - 1));
   });
 
   // A log callback of a thread that has ended would end the process.

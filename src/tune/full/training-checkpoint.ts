@@ -5,6 +5,7 @@
 import { readSafetensors, writeSafetensors } from "../../adapter/safetensors.ts";
 import { TuneError } from "../errors.ts";
 import type { AdamWState } from "./adamw.ts";
+import type { BudgetTrack } from "./budget-track.ts";
 import type { Gates } from "./layered-model.ts";
 
 export interface TrainingState {
@@ -13,19 +14,38 @@ export interface TrainingState {
   skipped: number;
   readonly gates: readonly Float32Array[];
   readonly adamw: AdamWState;
-  /** lambdaKl, and the sum and number of what it will next be adapted by. */
+  /** lambdaKl. */
   trustWeight: number;
-  trustSum: number;
-  trustSteps: number;
+  /** What the weights of the other terms are multiplied with. */
+  localityScale: number;
+  /** By layer, `[experts]`: share of recent tokens that chose each. */
+  readonly popularity: readonly Float32Array[];
+  readonly trust: BudgetTrack;
+  readonly divergence: BudgetTrack;
 }
 
 /** In the file's metadata; a run with another fingerprint has another model, other data or other settings. */
 const FINGERPRINT = "fingerprint";
-const NUMBERS = ["step", "skipped", "updates", "trustWeight", "trustSum", "trustSteps"] as const;
+const NUMBERS = [
+  "step",
+  "skipped",
+  "updates",
+  "trustWeight",
+  "localityScale",
+  "trustSoon",
+  "trustLong",
+  "divergenceSoon",
+  "divergenceLong",
+] as const;
 
 /** @throws GgufError `unwritable` */
 export async function writeCheckpoint(path: string, state: TrainingState, fingerprint: string): Promise<void> {
-  const numbers = { ...state, updates: state.adamw.updates };
+  const { step, skipped, adamw, trustWeight, localityScale, trust, divergence } = state;
+  const numbers: Record<(typeof NUMBERS)[number], number> = {
+    ...{ step, skipped, updates: adamw.updates, trustWeight, localityScale },
+    ...{ trustSoon: trust.soon, trustLong: trust.long },
+    ...{ divergenceSoon: divergence.soon, divergenceLong: divergence.long },
+  };
   const tensors = (kind: string, arrays: Gates) =>
     arrays.map((values, layer) => ({ name: `${kind}.${layer}`, shape: [values.length], values }));
   await writeSafetensors(
@@ -33,6 +53,7 @@ export async function writeCheckpoint(path: string, state: TrainingState, finger
     { [FINGERPRINT]: fingerprint, ...Object.fromEntries(NUMBERS.map((name) => [name, String(numbers[name])])) },
     [
       ...tensors("gate", state.gates),
+      ...tensors("popularity", state.popularity),
       ...tensors("mean", state.adamw.means),
       ...tensors("variance", state.adamw.variances),
     ],
@@ -40,7 +61,7 @@ export async function writeCheckpoint(path: string, state: TrainingState, finger
 }
 
 /** @throws TuneError `bad-checkpoint`, AdapterError for a damaged file */
-export function readCheckpoint(path: string, like: Gates, fingerprint: string): TrainingState {
+export function readCheckpoint(path: string, like: Gates, experts: number, fingerprint: string): TrainingState {
   const { metadata, tensors } = readSafetensors(path);
   const bad = (sentence: string) =>
     new TuneError("bad-checkpoint", `${path} ${sentence}. Start again without it, or give it another name.`);
@@ -51,8 +72,8 @@ export function readCheckpoint(path: string, like: Gates, fingerprint: string): 
     if (!Number.isFinite(value)) throw bad(`has no ${name}`);
     return value;
   };
-  const arrays = (kind: string) =>
-    like.map(({ length }, layer) => {
+  const arrays = (kind: string, lengths = like.map(({ length }) => length)) =>
+    lengths.map((length, layer) => {
       const values = tensors.get(`${kind}.${layer}`)?.values;
       if (values?.length !== length) throw bad(`has no ${kind} for layer ${layer}`);
       return values;
@@ -63,7 +84,12 @@ export function readCheckpoint(path: string, like: Gates, fingerprint: string): 
     gates: arrays("gate"),
     adamw: { updates: number("updates"), means: arrays("mean"), variances: arrays("variance") },
     trustWeight: number("trustWeight"),
-    trustSum: number("trustSum"),
-    trustSteps: number("trustSteps"),
+    localityScale: number("localityScale"),
+    popularity: arrays(
+      "popularity",
+      like.map(() => experts),
+    ),
+    trust: { soon: number("trustSoon"), long: number("trustLong") },
+    divergence: { soon: number("divergenceSoon"), long: number("divergenceLong") },
   };
 }

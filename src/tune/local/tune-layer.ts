@@ -41,6 +41,8 @@ export interface LocalPlan {
   readonly window?: number;
   /** Weight of prompt tokens in the locality terms. @default 0.3 */
   readonly promptWeight?: number;
+  /** Of the overlap term, in units of logits. @default 0.15 */
+  readonly temperature?: number;
   /** @default 1 */
   readonly seed?: number;
 }
@@ -66,6 +68,8 @@ const CLIP = 1;
  */
 const ADAPT_STEPS = 5;
 const ADAPT_FACTOR = 1.2;
+/** Tokens whose frozen logits are computed at once. */
+const REFERENCE_TOKENS = 512;
 /** More than so many bad steps in a row are no accident. */
 const MOST_SKIPPED = 20;
 
@@ -85,6 +89,7 @@ export function tuneLayer(
 ): TunedLayer {
   const { trustBudget = 0.02, weights = START_WEIGHTS, adaptTrust = true, steps = 400, batchTokens = 2048 } = plan;
   const { relativeRate = 0.01, warmupSteps = 50, residencyTarget, window = 32, promptWeight = 0.3, seed = 1 } = plan;
+  const { temperature } = plan;
   const { experts, used, scoring } = rule;
   const pieces = documentPieces(inputs, batchTokens);
   if (pieces.length === 0)
@@ -92,8 +97,10 @@ export function tuneLayer(
       "too-little-data",
       "No document has two tokens: there is no reuse to tune for. Capture longer ones.",
     );
-  const shape = { width: inputs.width, experts, batchTokens: 2 * batchTokens };
-  const reference = new GateProduct(shape);
+  // A batch ends with the piece that fills it.
+  const longest = pieces.reduce((most, { from, to }) => Math.max(most, to - from), 0);
+  const shape = { width: inputs.width, experts, batchTokens: batchTokens - 1 + longest };
+  const reference = new GateProduct({ ...shape, batchTokens: REFERENCE_TOKENS });
   reference.setGate(base.weights);
   const zBase = reference.logits(inputs.hidden, inputs.tokens, base.bias);
   const trainer = new GateTrainer(shape, start.weights, start.bias);
@@ -130,6 +137,7 @@ export function tuneLayer(
         weights: { ...weights, trust: trustWeight },
         localityScale: Math.min(1, (step + 1) / warmupSteps),
         ...(residencyTarget && { residencyTarget }),
+        ...(temperature === undefined ? {} : { temperature }),
         ...{ window, scoring, tokenWeights: promptWeights(rows.phases, promptWeight) },
       },
     );
@@ -153,6 +161,17 @@ export function tuneLayer(
   const z = trainer.logits(inputs.hidden, inputs.tokens);
   const share = adaptTrust ? allowedShare(z, zBase, inputs, rule, trustBudget) : 1;
   return { gate: between(base, tuned, share), share, steps, skippedSteps: skipped, trustWeight, losses };
+}
+
+/** Bytes that tuning one layer takes beside its inputs and their logits. @param longest tokens of the longest document */
+export function tuneLayerBytes(
+  { width, experts }: { readonly width: number; readonly experts: number },
+  longest: number,
+  { batchTokens = 2048 }: Pick<LocalPlan, "batchTokens"> = {},
+): number {
+  const tokens = batchTokens + Math.min(longest, batchTokens);
+  // A batch as it is gathered, as it is multiplied and transposed; gates with their gradient and its averages, and copies.
+  return 4 * ((3 * tokens + REFERENCE_TOKENS) * (width + experts) + 10 * width * experts);
 }
 
 /**
@@ -238,9 +257,13 @@ function meanLosses(losses: readonly RoutingLosses[]): RoutingLosses {
     smooth: mean("smooth"),
     lag: mean("lag"),
     windowEntropy: mean("windowEntropy"),
+    overlap: mean("overlap"),
+    balance: mean("balance"),
   };
 }
 
+/** Of weights that are not 0: those of inputs that a file is padded with say nothing of the others' size. */
 function rootMeanSquare(values: Float32Array): number {
-  return Math.sqrt(values.reduce((sum, value) => sum + value * value, 0) / values.length);
+  const count = values.reduce((sum, value) => sum + (value === 0 ? 0 : 1), 0);
+  return Math.sqrt(values.reduce((sum, value) => sum + value * value, 0) / Math.max(1, count));
 }

@@ -11,5 +11,5 @@ export {
   START_WEIGHTS,
 } from "./locality-gradient.ts";
 export { type ResidencyTarget, residency } from "./residency.ts";
-export { adaptTrustWeight, TRUST_INTERVAL_STEPS } from "./trust-budget.ts";
+export { adaptTrustWeight } from "./trust-budget.ts";
 export { type BaseTop, vocabularyDistillation } from "./vocabulary-distillation.ts";

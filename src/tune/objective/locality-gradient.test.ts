@@ -5,7 +5,7 @@ import { Randomness } from "../../predict/randomness.ts";
 import { chooseExperts } from "../router-forward.ts";
 import { type LocalityOptions, localityGradient, promptWeights, type RoutingWeights } from "./locality-gradient.ts";
 
-const NONE: RoutingWeights = { trust: 0, reuse: 0, smooth: 0, lag: 0, windowEntropy: 0 };
+const NONE: RoutingWeights = { trust: 0, reuse: 0, smooth: 0, lag: 0, windowEntropy: 0, overlap: 0, balance: 0 };
 const TERMS = Object.keys(NONE) as (keyof RoutingWeights)[];
 
 interface Case {
@@ -58,7 +58,8 @@ describe("gradients are the slopes of the losses", () => {
   test.each(TERMS)("%s", (term) => {
     fc.assert(
       fc.property(cases, fc.constantFrom(...scorings), (one, scoring) => {
-        expectGradient(one, { weights: { ...NONE, [term]: 0.7 }, scoring, window: 2, lags: [1, 2, 4] });
+        const popularity = Float64Array.from({ length: one.shape.experts }, (_, e) => 0.1 + 0.2 * e);
+        expectGradient(one, { weights: { ...NONE, [term]: 0.7 }, scoring, window: 2, lags: [1, 2, 4], popularity });
       }),
       { numRuns: 40 },
     );
@@ -69,7 +70,7 @@ describe("gradients are the slopes of the losses", () => {
       fc.property(cases, (one) => {
         const { tokens } = one.shape;
         expectGradient(one, {
-          weights: { trust: 0.5, reuse: 0.4, smooth: 0.3, lag: 0.2, windowEntropy: 0.1 },
+          weights: { trust: 0.5, reuse: 0.4, smooth: 0.3, lag: 0.2, windowEntropy: 0.1, overlap: 0.3, balance: 0.2 },
           ...{ localityScale: 0.6, window: 3, lags: [1, 3], lagReduce: "sum" },
           tokenWeights: promptWeights(Uint8Array.from({ length: tokens }, (_, t) => (t < 2 ? 0 : 1))),
           residencyTarget: { kind: "soft-cache", capacity: 3, decay: 0.9 },
@@ -111,6 +112,29 @@ test("known answers: symmetric KL, reuse mass, window entropy", () => {
   expect(mass.losses.reuse).toBeCloseTo(1.0498, 4);
 });
 
+test("the smooth overlap is the overlap itself where choices are clear, and blind to what all experts share", () => {
+  const shape = { tokens: 3, experts: 4, used: 2 };
+  const chosen = [
+    [9, 9, 0, 0],
+    [0, 9, 9, 0],
+    [0, 9, 9, 0],
+  ];
+  const overlapOf = (z: Float64Array, temperature: number) =>
+    localityGradient(z, z, new Int32Array(6), shape, new Int32Array(3), {
+      ...{ weights: { ...NONE, overlap: 1 }, temperature },
+    });
+  const z = Float64Array.from(chosen.flat());
+  expect(overlapOf(z, 0.1).losses.overlap).toBeCloseTo(1 - (0.5 + 1) / 2, 12);
+  // Far too warm, every expert has an even share of K places.
+  expect(overlapOf(z, 1e6).losses.overlap).toBeCloseTo(0.5, 4);
+  const { losses } = localityGradient(z, z, new Int32Array(6), shape, new Int32Array(3), {
+    ...{ weights: NONE, temperature: 0.1, popularity: [0.2, 0.9, 0.6, 0.3] },
+  });
+  expect(losses.balance).toBeCloseTo((4 / 2) * ((0.9 + 0.6) / 2), 12);
+  const { dz } = overlapOf(z, 3);
+  for (let t = 0; t < 3; t++) expect(dz.slice(t * 4, t * 4 + 4).reduce((a, b) => a + b)).toBeCloseTo(0, 12);
+});
+
 test("an unmoved gate has no trust loss and no gradient of it", () => {
   fc.assert(
     fc.property(cases, ({ z, ids, shape, documents }) => {
@@ -133,7 +157,7 @@ test("the losses of joined documents are the means of their own: no pair crosses
     shape: { ...one.shape, tokens: 12 },
     documents: Int32Array.from({ length: 12 }, (_, t) => (t < 6 ? 0 : 1)),
   });
-  for (const term of ["trust", "smooth", "lag", "windowEntropy"] as const)
+  for (const term of ["trust", "smooth", "lag", "windowEntropy", "overlap", "balance"] as const)
     expect(joined[term]).toBeCloseTo((of(one)[term] + of(two)[term]) / 2, 12);
   expect(Math.exp(-joined.reuse)).toBeCloseTo((Math.exp(-of(one).reuse) + Math.exp(-of(two).reuse)) / 2, 6);
 });
@@ -141,14 +165,18 @@ test("the losses of joined documents are the means of their own: no pair crosses
 test("documents of one token have no locality, and far logits give finite numbers", () => {
   const { z, zRef, ids, shape } = randomCase(3, 5, 4, 5);
   const alone = localityGradient(z, zRef, ids, shape, Int32Array.of(0, 1, 2, 3, 4), {
-    weights: { ...NONE, reuse: 1, smooth: 1, lag: 1, windowEntropy: 1 },
+    weights: { ...NONE, reuse: 1, smooth: 1, lag: 1, windowEntropy: 1, overlap: 1, balance: 1 },
   });
   expect(alone.total).toBe(0);
   expect(alone.dz.every((value) => value === 0)).toBe(true);
   for (const scoring of ["softmax", "sigmoid", "root of softplus"] as const) {
     const far = Float32Array.from(z, (value) => 1e3 * value);
     const { dz, total } = localityGradient(far, Float32Array.from(zRef), ids, shape, new Int32Array(5), {
-      ...{ weights: { trust: 1, reuse: 1, smooth: 1, lag: 1, windowEntropy: 1 }, window: 2, scoring },
+      ...{
+        weights: { trust: 1, reuse: 1, smooth: 1, lag: 1, windowEntropy: 1, overlap: 1, balance: 1 },
+        window: 2,
+        scoring,
+      },
     });
     expect(Number.isFinite(total)).toBe(true);
     expect(dz.every(Number.isFinite)).toBe(true);

@@ -4,6 +4,7 @@
  */
 import type { Scoring } from "../../llama/graph-hook.ts";
 import { expertDistribution, type Floats, towardsLogits } from "./distribution.ts";
+import { overlapTerms } from "./overlap-term.ts";
 import { type ResidencyTarget, residency } from "./residency.ts";
 import { type RoutedTokens, reuseTerm, symmetricTerm, trustTerm, windowEntropyTerm } from "./routing-terms.ts";
 
@@ -19,10 +20,17 @@ export interface RoutingWeights {
   readonly lag: number;
   /** lambdaWs */
   readonly windowEntropy: number;
+  /** Of the smooth overlap, which the paper has not. */
+  readonly overlap: number;
+  /** Against overlap by choosing the same few experts everywhere. */
+  readonly balance: number;
 }
 
 /** Where nothing else is known: the specification's start; `trust` is adapted while training (`adaptTrustWeight`). */
-export const START_WEIGHTS: RoutingWeights = { trust: 1, reuse: 0.1, smooth: 0.05, lag: 0.05, windowEntropy: 0.01 };
+export const START_WEIGHTS: RoutingWeights = {
+  ...{ trust: 1, reuse: 0.1, smooth: 0.05, lag: 0.05, windowEntropy: 0.01 },
+  ...{ overlap: 0, balance: 0 },
+};
 
 export interface LocalityOptions {
   readonly weights: RoutingWeights;
@@ -34,6 +42,10 @@ export interface LocalityOptions {
   readonly lagReduce?: "mean" | "sum";
   /** Tokens of a block of the window-entropy term. @default 32 */
   readonly window?: number;
+  /** Of the overlap term, in units of logits. @default 0.15 */
+  readonly temperature?: number;
+  /** `[experts]` share of recent tokens that chose each, for the balance term. @default there is no such term */
+  readonly popularity?: ArrayLike<number> | undefined;
   /** @default previous token's experts */
   readonly residencyTarget?: ResidencyTarget;
   /** `[tokens]` weights of tokens in the locality terms, such as `promptWeights` makes. @default all 1 */
@@ -49,6 +61,9 @@ export interface RoutingLosses {
   readonly smooth: number;
   readonly lag: number;
   readonly windowEntropy: number;
+  /** Shares, not nats; see `OverlapLosses`. */
+  readonly overlap: number;
+  readonly balance: number;
 }
 
 export interface LocalityGradient<F extends Floats = Float32Array> {
@@ -75,7 +90,14 @@ export function localityGradient<F extends Floats>(
   documents: Int32Array,
   options: LocalityOptions,
 ): LocalityGradient<F> {
-  const { weights, localityScale = 1, lags = PAPER_LAGS, lagReduce = "mean", window = 32 } = options;
+  const {
+    weights,
+    localityScale = 1,
+    lags = PAPER_LAGS,
+    lagReduce = "mean",
+    window = 32,
+    temperature = 0.15,
+  } = options;
   const { residencyTarget = { kind: "previous" }, tokenWeights, scoring = "softmax" } = options;
   const { tokens, experts } = shape;
   const routed: RoutedTokens = { ...shape, documents, tokenWeights };
@@ -96,11 +118,23 @@ export function localityGradient<F extends Floats>(
   const windowEntropy = windowEntropyTerm(own, window, routed, local(weights.windowEntropy), gradient);
 
   towardsLogits(gradient, own, experts);
+  const { overlap, balance } = overlapTerms(
+    z,
+    { temperature, popularity: options.popularity },
+    routed,
+    { overlap: local(weights.overlap), balance: local(weights.balance) },
+    gradient,
+  );
   const dz = (z instanceof Float64Array ? gradient : Float32Array.from(gradient)) as F;
   const locality =
-    weights.reuse * reuse + weights.smooth * smooth + weights.lag * lag + weights.windowEntropy * windowEntropy;
+    weights.reuse * reuse +
+    weights.smooth * smooth +
+    weights.lag * lag +
+    weights.windowEntropy * windowEntropy +
+    weights.overlap * overlap +
+    weights.balance * balance;
   return {
-    losses: { trust, reuse, smooth, lag, windowEntropy },
+    losses: { trust, reuse, smooth, lag, windowEntropy, overlap, balance },
     total: weights.trust * trust + localityScale * locality,
     dz,
   };

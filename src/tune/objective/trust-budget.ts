@@ -1,8 +1,5 @@
 /** The weight of the trust term, adapted while training so that the gate strays from the frozen one about as far as it may. */
 
-/** Steps between two adaptions. */
-export const TRUST_INTERVAL_STEPS = 50;
-
 /**
  * The weight for the next steps: `factor` times as much when the KL is more than `factor` times the budget, and as much less
  * when it is less than the budget / `factor`.

@@ -2,13 +2,14 @@
  * The result of a run on documents that nothing was tuned on: base against tuned at several scales, and which scale is safe. In
  * a process of its own: a budget counts what its process holds, and this one still holds what tuning left.
  */
+import { processMemory } from "../../engine/process-memory.ts";
 import type { CaptureDocument } from "../capture-documents.ts";
 import type { EvaluationResult } from "../eval/evaluation.ts";
 import { evaluateRouters } from "./in-process.ts";
 import type { TunedRouters, TuningEvents } from "./tuned-routers.ts";
 import type { TuningJob } from "./tuning-job.ts";
 
-const SCALES = [1, 0.75, 0.5, 0.25];
+const SCALES = [1, 0.9, 0.75, 0.5, 0.25];
 /** A model that streams takes as long for each scale as for capturing. */
 const STREAMED_SCALES = [1, 0.5];
 const MOST_TOKENS = 16_384;
@@ -25,7 +26,7 @@ export async function measureResult(
 ): Promise<EvaluationResult> {
   const limit = resident ? MOST_TOKENS : MOST_STREAMED_TOKENS;
   let tokens = 0;
-  const documents = heldOut.filter(({ tokens: own }) => {
+  const documents = inTurnByDomain(heldOut).filter(({ tokens: own }) => {
     if (own.length < 2 || (tokens > 0 && tokens + own.length > limit)) return false;
     tokens += own.length;
     return true;
@@ -38,7 +39,9 @@ export async function measureResult(
       ...{ cacheBias: [], combine: false, random: false },
       text: { kind: "tokens", documents: documents.map(({ domain, tokens: own }) => ({ domain, tokens: own })) },
       generate: resident && longEnough ? GENERATED : undefined,
-      ...{ cacheShare: job.cacheShare, seed: job.seed, engine: job.engine },
+      ...{ cacheShare: job.cacheShare, seed: job.seed },
+      // This process waits for it, and what it holds is part of the budget too.
+      engine: { ...job.engine, reservedBytes: job.engine.reservedBytes + processMemory().residentBytes },
     },
     {
       ...(signal === undefined ? {} : { signal }),
@@ -46,6 +49,18 @@ export async function measureResult(
         onProgress?.({ step: "measuring", tokens: done, of: plannedTokens }),
     },
   );
+}
+
+/** One of each domain, a second of each, and so on: what fits the limit then speaks for all of them. */
+function inTurnByDomain(documents: readonly CaptureDocument[]): CaptureDocument[] {
+  const domains = new Map<string, CaptureDocument[]>();
+  for (const document of documents) {
+    const others = domains.get(document.domain);
+    if (others === undefined) domains.set(document.domain, [document]);
+    else others.push(document);
+  }
+  const longest = Math.max(0, ...[...domains.values()].map(({ length }) => length));
+  return Array.from({ length: longest }, (_, i) => [...domains.values()].flatMap((own) => own.slice(i, i + 1))).flat();
 }
 
 /** Largest measured scale with perplexity and KL within their bounds. */

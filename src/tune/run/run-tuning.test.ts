@@ -17,6 +17,7 @@ const objective = {
     window: 32,
     promptWeight: 0.3,
     adaptTrust: true,
+    temperature: 0.3,
   },
 };
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -29,7 +30,14 @@ function job(settings: Partial<TuningJob>): TuningJob {
     local: { ...objective, steps: 12 },
     full: {
       ...{ ...objective, steps: 2, stepTokens: 64, sequenceTokens: 64, task: "ce", learningRate: 1e-3 },
-      ...{ warmupSteps: 1, warmupLocality: 1, couple: false },
+      ...{
+        warmupSteps: 1,
+        warmupLocality: 1,
+        couple: false,
+        divergenceBudget: undefined,
+        decay: false,
+        stopOnCollapse: true,
+      },
     },
     ...{ mus: [8, 2], cacheShare: 0.5, checkpoint: undefined, evaluate: false, threads: 1, seed: 1 },
     engine: {
@@ -123,5 +131,25 @@ describe("full", () => {
     const summary = await runTuning(full);
     expect(summary).toMatchObject({ steps: 2, skippedSteps: 0, layersTuned: 8 });
     await expect(runTuning(full)).rejects.toMatchObject({ kind: "bad-checkpoint" });
+  }, 60_000);
+
+  it("distils under a budget, and says how far the predictions are", async () => {
+    const progress: TuningProgress[] = [];
+    const estimates: string[] = [];
+    const plain = job({ method: "full" });
+    const weights = { trust: 0.2, reuse: 0, smooth: 0, lag: 0, windowEntropy: 0, overlap: 0.5, balance: 0.1 };
+    const remoePlus = { weights, adaptTrust: false, task: "kd" as const, divergenceBudget: 0.02, decay: true };
+    const summary = await runTuning(
+      { ...plain, full: { ...plain.full, ...remoePlus } },
+      {
+        onEstimate: ({ sentences }) => estimates.push(...sentences),
+        onProgress: (one) => progress.push(one),
+      },
+    );
+    expect(summary.method).toBe("full, 2 steps, KL budget 0.02");
+    expect(estimates.join(" ")).toMatch(/what the untuned model says takes \d+ KiB/);
+    const [first, second] = progress.filter((one) => one.step === "training");
+    expect(first.divergence).toBeLessThan(1e-4);
+    expect(second.divergence).toBeGreaterThan(first.divergence as number);
   }, 60_000);
 });

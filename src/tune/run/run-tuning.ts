@@ -12,6 +12,7 @@ import type { EvaluationResult } from "../eval/evaluation.ts";
 import type { RouterDelta } from "../router-delta.ts";
 import { splitDocuments } from "../tune-layers.ts";
 import { estimateFull, estimateSweeps } from "./estimate.ts";
+import { requireLayerMemory } from "./layer-memory.ts";
 import { measureResult, recommendedScale } from "./measure-result.ts";
 import { runSweeps } from "./sweeps.ts";
 import { requireNoCheckpoint, trainEndToEnd } from "./train-end-to-end.ts";
@@ -71,6 +72,7 @@ async function tuneSweeps(
   events: TuningEvents,
 ): Promise<TunedRouters> {
   events.onEstimate?.(estimateSweeps(job, base, read));
+  requireLayerMemory(job, base, read.longest);
   return await runSweeps(job, base, read, split, events);
 }
 
@@ -150,8 +152,12 @@ async function writeOut(
 
 function methodText({ method, full, local, trustBudget }: TuningJob): string {
   if (method === "closed-form") return `closed-form, budget ${trustBudget}`;
-  const steps = method === "full" ? full.steps : local.steps;
-  return `${method}, ${steps} steps, budget ${trustBudget}`;
+  if (method === "local") return `local, ${local.steps} steps, budget ${trustBudget}`;
+  const budgets = [
+    ...(full.adaptTrust ? [`budget ${trustBudget}`] : []),
+    ...(full.divergenceBudget === undefined ? [] : [`KL budget ${full.divergenceBudget}`]),
+  ];
+  return [`full, ${full.steps} steps`, ...budgets].join(", ");
 }
 
 function reportOf(

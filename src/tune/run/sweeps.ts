@@ -13,7 +13,7 @@ import type { LayerResult } from "../layer-tasks.ts";
 import type { RouterDelta } from "../router-delta.ts";
 import { readRouterRules } from "../router-rule.ts";
 import { tuneClosedForm, tuneLocal, withinTrustBudget } from "../tune-layers.ts";
-import { layerThreads, tokensThatFit } from "./layer-memory.ts";
+import { tokensThatFit } from "./layer-memory.ts";
 import { SweepCheckpoint, type SweptLayer } from "./sweep-checkpoint.ts";
 import type { DocumentSplit, TunedRouters, TuningEvents } from "./tuned-routers.ts";
 import { generateOf, type TuningDocuments } from "./tuning-documents.ts";
@@ -120,7 +120,7 @@ async function tuneSweep(
   const options = {
     ...{ training: fit.training, heldOut: split.heldOut.filter((document) => fit.heldOut.has(document)) },
     layers: [...base.gates.keys()].filter((layer) => !swept.has(base.gates[layer].block)),
-    threads: layerThreads(job, base, inputs, fit.training),
+    threads: fit.threads,
     ...(events.signal === undefined ? {} : { signal: events.signal }),
     onProgress: ({ tokensDone, tokens }: { tokensDone: number; tokens: number }) =>
       events.onProgress?.({ step: "tuning", sweep, sweeps: job.sweeps, tokens: tokensDone, of: tokens }),

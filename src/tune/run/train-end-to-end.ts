@@ -21,19 +21,46 @@ export function trainEndToEnd(
   { signal, onProgress, onEstimate }: TrainingEvents,
 ): Promise<TrainFullResult> {
   const { steps, stepTokens, sequenceTokens, task, weights, residencyTarget, window, promptWeight } = full;
-  const { warmupLocality, couple, learningRate, warmupSteps, adaptTrust } = full;
+  const {
+    warmupLocality,
+    couple,
+    learningRate,
+    warmupSteps,
+    adaptTrust,
+    temperature,
+    divergenceBudget,
+    decay,
+    stopOnCollapse,
+  } = full;
   const hasTerms = Object.values(weights).some((weight) => weight > 0);
   return trainFull({
-    ...{ model, documents, steps, stepTokens, sequenceTokens, task, warmupLocality, couple, threads, seed, onEstimate },
-    optimizer: { learningRate, warmupSteps },
-    ...(hasTerms ? { terms: { weights, residencyTarget, window, promptWeight } } : {}),
+    ...{
+      model,
+      documents,
+      steps,
+      stepTokens,
+      sequenceTokens,
+      task,
+      warmupLocality,
+      couple,
+      threads,
+      seed,
+      stopOnCollapse,
+      onEstimate,
+    },
+    optimizer: { learningRate, warmupSteps, ...(decay ? { decaySteps: steps } : {}) },
+    ...(hasTerms ? { terms: { weights, residencyTarget, window, promptWeight, temperature } } : {}),
+    ...(divergenceBudget === undefined || !hasTerms ? {} : { divergenceBudget }),
     ...(adaptTrust && weights.trust > 0 ? { trustBudget } : {}),
     ...(checkpoint === undefined
       ? {}
       : { checkpoint: { path: checkpointFile(checkpoint), everySteps: CHECKPOINT_STEPS } }),
     ...(signal === undefined ? {} : { signal }),
-    onStep: ({ step, crossEntropy, eor, terms }) =>
-      onProgress?.({ step: "training", done: step, of: steps, crossEntropy, eor, trustKl: terms.trust }),
+    onStep: ({ step, crossEntropy, eor, terms, divergence }) =>
+      onProgress?.({
+        ...{ step: "training", done: step, of: steps, crossEntropy, eor, trustKl: terms.trust },
+        divergence: task === "ce" || task === "none" ? undefined : divergence,
+      }),
   });
 }
 

@@ -59,6 +59,8 @@ export interface ObjectiveSettings {
   readonly residencyTarget: ResidencyTarget;
   readonly window: number;
   readonly promptWeight: number;
+  /** Of the overlap term, in units of logits. */
+  readonly temperature: number;
 }
 
 export interface FullSettings extends ObjectiveSettings {
@@ -70,6 +72,12 @@ export interface FullSettings extends ObjectiveSettings {
   readonly warmupSteps: number;
   readonly warmupLocality: number;
   readonly couple: boolean;
+  /** KL of the predictions that the weights of the locality terms are held to, nats a token; undefined: they stay. */
+  readonly divergenceBudget: number | undefined;
+  /** Whether the learning rate falls along half a cosine to the last step. */
+  readonly decay: boolean;
+  /** Whether to end with an error where routing collapses. */
+  readonly stopOnCollapse: boolean;
 }
 
 export interface TuningEstimate {
@@ -99,6 +107,8 @@ export type TuningProgress =
       readonly crossEntropy: number;
       readonly eor: number;
       readonly trustKl: number | undefined;
+      /** KL of the predictions, of a task that distils. */
+      readonly divergence: number | undefined;
     }
   | { readonly step: "measuring"; readonly tokens: number; readonly of: number };
 

@@ -1,0 +1,207 @@
+/**
+ * How fast nemo is on a real file, beside what the drive itself does in the same run: sets, gets from RAM, and gets from flash with
+ * several in flight. One thread; loads native code through the file device.
+ */
+import path from "node:path";
+import { setImmediate as nextTick } from "node:timers/promises";
+import { Randomness } from "../../predict/randomness.ts";
+import { FlashCache } from "../cache/flash-cache.ts";
+import { type DeviceFigures, measureDevice } from "../device/measure-device.ts";
+import { openNemo } from "../nemo/open.ts";
+import type { NemoOptions } from "../nemo/options.ts";
+import { createEventBatch } from "../workload/event-batch.ts";
+import { freshHigh, writeKey } from "../workload/key-bytes.ts";
+import { LatencyHistogram } from "./latency-histogram.ts";
+import type { SpeedRow } from "./results.ts";
+import { newObjects } from "./streams.ts";
+import { Devices } from "./subjects.ts";
+import { SPEED } from "./targets.ts";
+import { TimedZones } from "./timed-zones.ts";
+
+export interface SpeedOptions {
+  /** To make and to remove, on the drive in question. */
+  readonly file: string;
+  readonly cacheBytes: number;
+  readonly zoneBytes: number;
+  readonly seed: number;
+  /** Of each measurement. @default 3 */
+  readonly seconds?: number;
+  readonly signal?: AbortSignal;
+  readonly onMessage?: (message: string) => void;
+}
+
+const IN_FLIGHT = [16, 64];
+const BATCH_EVENTS = 4096;
+/** Objects in the RAM in front while gets from RAM are counted. */
+const RAM_OBJECTS = 20_000;
+const RAM_BYTES = 64 * 2 ** 20;
+const KEY_BYTES = 16;
+/** Logical bytes set before gets are counted, over the cache's: enough that sets evict. */
+const FILLED = 1.2;
+/** Of the objects set last, those that are asked for: nearly all of them are still there. */
+const ASKED_SHARE = 0.3;
+const LARGEST_SCRATCH_BYTES = 2 ** 30;
+
+/** @throws SystemCallError without direct I/O, FlashError, the signal's reason */
+export async function measureSpeed(options: SpeedOptions): Promise<readonly SpeedRow[]> {
+  const { file, cacheBytes, zoneBytes, seconds = 3, signal, onMessage } = options;
+  const device = (inFlight: number): DeviceFigures => {
+    onMessage?.(`measuring the drive with ${inFlight} reads in flight`);
+    const bytes = Math.min(LARGEST_SCRATCH_BYTES, cacheBytes - (cacheBytes % 2 ** 20));
+    return measureDevice({ directory: path.dirname(path.resolve(file)), inFlight, seconds, bytes });
+  };
+  const rows: SpeedRow[] = [await ramGets(seconds)];
+  for (const [what, nemo] of [
+    [SPEED.flashGets, { indexCachedShare: 1 }],
+    ["gets, half of the index on flash", {}],
+  ] as const) {
+    const devices = new Devices({ cacheBytes, zoneBytes, file });
+    try {
+      const zones = new TimedZones(await devices.zones(Math.floor(cacheBytes / zoneBytes)));
+      await using cache = new FlashCache(await openNemo(zones, nemo satisfies NemoOptions));
+      onMessage?.("filling the cache");
+      const filled = await fill(cache, options);
+      if (what === SPEED.flashGets) rows.push(setRow(filled));
+      for (const inFlight of IN_FLIGHT) {
+        const own = device(inFlight);
+        onMessage?.(`${what}, ${inFlight} in flight`);
+        rows.push(await flashGets(what, cache, filled.objects, own, { inFlight, seconds, ...(signal && { signal }) }));
+      }
+      // Last: each of its set-groups evicts one.
+      if (what === SPEED.flashGets)
+        rows.push(await zoneWrites(cache, zones, filled.objects, device(IN_FLIGHT[0]), seconds));
+    } finally {
+      devices.remove();
+    }
+  }
+  return rows;
+}
+
+interface Filled {
+  readonly objects: number;
+  readonly setsPerSecond: number;
+  /** Calls of set alone. */
+  readonly seconds: number;
+  readonly hostBytes: number;
+}
+
+function keyOf(number: number): Uint8Array {
+  const key = new Uint8Array(KEY_BYTES);
+  writeKey(key, number, freshHigh(0, 0));
+  return key;
+}
+
+async function fill(cache: FlashCache, { cacheBytes, seed, signal }: SpeedOptions): Promise<Filled> {
+  const stream = newObjects(seed);
+  const batch = createEventBatch(BATCH_EVENTS);
+  const random = new Randomness(seed);
+  const bytes = Uint8Array.from({ length: 4096 }, () => 256 * random.next());
+  let objects = 0;
+  let ms = 0;
+  while (cache.stats().engine.logicalBytes < FILLED * cacheBytes) {
+    stream.next(batch);
+    // Keys and values are the caller's business and not timed.
+    const keys = Array.from({ length: BATCH_EVENTS }, (_, i) => keyOf(objects + i));
+    const values = Array.from(batch.objectBytes, (size) => bytes.subarray(0, Math.max(0, size - KEY_BYTES - 1)));
+    const startedAt = performance.now();
+    for (let i = 0; i < BATCH_EVENTS; i++) await cache.set(keys[i], values[i]);
+    // Completed writes are noticed by the event loop, as in a program that does other things too.
+    await nextTick();
+    ms += performance.now() - startedAt;
+    objects += BATCH_EVENTS;
+    signal?.throwIfAborted();
+  }
+  const { deviceBytesWritten } = cache.stats().engine;
+  return { objects, setsPerSecond: (1000 * objects) / ms, seconds: ms / 1000, hostBytes: deviceBytesWritten };
+}
+
+function setRow({ objects, setsPerSecond, seconds, hostBytes }: Filled): SpeedRow {
+  return {
+    ...{ what: SPEED.sets, inFlight: 1, perSecond: setsPerSecond, devicePerSecond: null },
+    ...{ p99Us: null, deviceP99Us: null },
+    detail: `${objects} new objects of 246 bytes, ${megabytes(hostBytes / seconds)} a second to the drive`,
+  };
+}
+
+/**
+ * Set-groups written while nothing else is done: beside sets they wait for the event loop more than for the drive. Time of syncing
+ * is not in it, as the drive's own figure has one sync alone.
+ */
+async function zoneWrites(
+  cache: FlashCache,
+  zones: TimedZones,
+  objects: number,
+  own: DeviceFigures,
+  seconds: number,
+): Promise<SpeedRow> {
+  const before = zones.appended;
+  const endsAt = performance.now() + 1000 * seconds;
+  for (let number = objects; performance.now() < endsAt; number++) {
+    await cache.set(keyOf(number), new Uint8Array(200));
+    await cache.flush();
+  }
+  const bytes = zones.appended.bytes - before.bytes;
+  const perSecond = (1000 * bytes) / (zones.appended.busyMs - before.busyMs);
+  return {
+    ...{ what: SPEED.zoneWrites, inFlight: 0, perSecond, devicePerSecond: own.writeBytesPerSecond },
+    ...{ p99Us: null, deviceP99Us: null },
+    detail: `bytes each second: ${megabytes(bytes)} in set-groups of ${(zones.zoneBytes / 2 ** 20).toFixed(1)} MiB, checksums included`,
+  };
+}
+
+function megabytes(bytes: number): string {
+  return `${(bytes / 1e6).toFixed(0)} MB`;
+}
+
+async function ramGets(seconds: number): Promise<SpeedRow> {
+  const { SimulatedZns } = await import("../device/simulated-zns.ts");
+  const engine = await openNemo(new SimulatedZns({ zones: 16, zoneBytes: 2 ** 20 }));
+  await using cache = new FlashCache(engine, { ramBytes: RAM_BYTES });
+  const keys = Array.from({ length: RAM_OBJECTS }, (_, i) => keyOf(i));
+  for (const key of keys) await cache.set(key, new Uint8Array(230));
+  const random = new Randomness(1);
+  let gets = 0;
+  const startedAt = performance.now();
+  while (performance.now() - startedAt < 1000 * seconds)
+    for (let i = 0; i < BATCH_EVENTS; i++, gets++) await cache.get(keys[Math.floor(random.next() * RAM_OBJECTS)]);
+  const { hits, ramHits } = cache.stats();
+  return {
+    ...{ what: SPEED.ramGets, inFlight: 1, perSecond: (1000 * gets) / (performance.now() - startedAt) },
+    ...{ devicePerSecond: null, p99Us: null, deviceP99Us: null },
+    detail: `${((100 * ramHits) / gets).toFixed(1)} % answered by RAM, ${((100 * hits) / gets).toFixed(1)} % at all`,
+  };
+}
+
+async function flashGets(
+  what: string,
+  cache: FlashCache,
+  objects: number,
+  own: DeviceFigures,
+  { inFlight, seconds, signal }: { inFlight: number; seconds: number; signal?: AbortSignal },
+): Promise<SpeedRow> {
+  const times = new LatencyHistogram();
+  const random = new Randomness(inFlight);
+  const before = cache.stats().engine;
+  const startedAt = performance.now();
+  const endsAt = startedAt + 1000 * seconds;
+  const lane = async () => {
+    for (let now = performance.now(); now < endsAt; ) {
+      await cache.get(keyOf(objects - 1 - Math.floor(random.next() * ASKED_SHARE * objects)));
+      const after = performance.now();
+      times.add(1000 * (after - now));
+      now = after;
+      signal?.throwIfAborted();
+    }
+  };
+  await Promise.all(Array.from({ length: inFlight }, lane));
+  const elapsedMs = performance.now() - startedAt;
+  const after = cache.stats().engine;
+  const gets = after.gets - before.gets;
+  const share = (count: number) => `${((100 * count) / gets).toFixed(1)} %`;
+  const pages = after.indexPagesRead + after.setPagesRead - before.indexPagesRead - before.setPagesRead;
+  return {
+    ...{ what, inFlight, perSecond: (1000 * gets) / elapsedMs, devicePerSecond: own.readsPerSecond },
+    ...{ p99Us: times.quantile(0.99), deviceP99Us: own.p99Us },
+    detail: `${share(after.hitsFlash - before.hitsFlash)} found on flash, ${share(after.hitsRam - before.hitsRam)} in buffers; ${(pages / gets).toFixed(2)} pages a get, ${Math.round((1000 * pages) / elapsedMs)} pages/s`,
+  };
+}

@@ -1,0 +1,161 @@
+/**
+ * Zones in one preallocated file: zone by zone written from its start, read by page, forgotten without a write. On an ordinary
+ * drive that is all that a design for zoned flash needs; what the drive programs besides is not known here.
+ */
+import { FlashError } from "../errors.ts";
+import { type CacheFile, type CacheFileOptions, DATA_OFFSET, openCacheFile } from "./cache-file.ts";
+import { punchHole } from "./file-calls.ts";
+import { checkAppend, checkGeometry, checkRead, checkZone, type ZoneGeometry } from "./zone-access.ts";
+import { noCounters, PAGE_BYTES, type ZoneDevice } from "./zone-device.ts";
+
+export interface FileZonesOptions extends CacheFileOptions, ZoneGeometry {
+  /**
+   * Gives a zone's space back to the file system when it is reset: old pages cannot show again, and the drive may erase them early.
+   * Writing the zone then needs the space anew, so that a full disk shows late. @default false
+   */
+  readonly punchHoles?: boolean;
+}
+
+/** @throws FlashError as `openCacheFile`, and `bad-options` */
+export async function openFileZones(options: FileZonesOptions): Promise<FileZones> {
+  checkGeometry(options);
+  const shape = { kind: "zones", units: options.zones, pagesPerUnit: options.zoneBytes / PAGE_BYTES } as const;
+  return new FileZones(await openCacheFile(shape, options), options);
+}
+
+export class FileZones implements ZoneDevice {
+  readonly zones: number;
+  readonly zoneBytes: number;
+  readonly counters = noCounters();
+  readonly #file: CacheFile;
+  readonly #punchHoles: boolean;
+  /** Write pointers, of what is on the device and of what was asked for. */
+  readonly #written: Float64Array;
+  readonly #reserved: Float64Array;
+  /** The last append or reset of each zone; the next one waits for it. */
+  readonly #last: (Promise<void> | undefined)[];
+  #closing: Promise<void> | undefined;
+
+  /** See `openFileZones`. */
+  constructor(file: CacheFile, { zones, zoneBytes, punchHoles = false }: FileZonesOptions) {
+    this.zones = zones;
+    this.zoneBytes = zoneBytes;
+    this.#file = file;
+    this.#punchHoles = punchHoles;
+    this.#written = new Float64Array(zones).fill(file.created ? 0 : zoneBytes);
+    this.#reserved = this.#written.slice();
+    this.#last = new Array<Promise<void> | undefined>(zones).fill(undefined);
+  }
+
+  get path(): string {
+    return this.#file.path;
+  }
+
+  get label(): string {
+    return this.#file.label;
+  }
+
+  /** False when the file was there before, and its zones may hold something. */
+  get created(): boolean {
+    return this.#file.created;
+  }
+
+  /** Past the page cache. */
+  get direct(): boolean {
+    return this.#file.direct;
+  }
+
+  /** One sentence for each thing that is slower or less safe than it could be. */
+  get downgrades(): readonly string[] {
+    return this.#file.downgrades;
+  }
+
+  /** A zone whose append failed refuses more of them, with the same error, until it is reset. */
+  async append(zone: number, bytes: Uint8Array): Promise<void> {
+    this.#checkOpen();
+    checkZone(this, zone);
+    const at = this.#reserved[zone];
+    checkAppend(this, zone, at, bytes.length);
+    this.#reserved[zone] = at + bytes.length;
+    const done = this.#append(zone, at, bytes, this.#last[zone]);
+    this.#last[zone] = done;
+    await done;
+  }
+
+  async #append(zone: number, at: number, bytes: Uint8Array, before: Promise<void> | undefined): Promise<void> {
+    await before;
+    await this.#file.io.write(this.#offset(zone) + at, bytes);
+    this.#written[zone] = at + bytes.length;
+    this.counters.hostBytesWritten += bytes.length;
+    this.counters.nandBytesWritten += bytes.length;
+  }
+
+  // Not an async function: at a hundred thousand reads a second the promise in between shows.
+  read(zone: number, page: number, pages: number, into?: Uint8Array): Promise<Uint8Array> {
+    try {
+      this.#checkOpen();
+      checkZone(this, zone);
+      checkRead(this, zone, this.#written[zone], page, pages, into);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    const bytes = pages * PAGE_BYTES;
+    this.counters.hostBytesRead += bytes;
+    this.counters.pagesRead += pages;
+    return this.#file.io.read(this.#offset(zone) + page * PAGE_BYTES, into ?? new Uint8Array(bytes));
+  }
+
+  async reset(zone: number): Promise<void> {
+    this.#checkOpen();
+    checkZone(this, zone);
+    this.#reserved[zone] = 0;
+    const done = this.#reset(zone, this.#last[zone]);
+    this.#last[zone] = done;
+    await done;
+  }
+
+  async #reset(zone: number, before: Promise<void> | undefined): Promise<void> {
+    await settled(before);
+    if (this.#punchHoles) {
+      try {
+        punchHole(this.#file.fd, this.#offset(zone), this.zoneBytes);
+      } catch (cause) {
+        throw new FlashError("read-only", `Zone ${zone} of ${this.path} cannot be given back.`, { cause });
+      }
+    }
+    this.#written[zone] = 0;
+    this.counters.resets++;
+  }
+
+  async sync(): Promise<void> {
+    this.#checkOpen();
+    await this.#file.sync();
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    await Promise.all(this.#last.map(settled));
+    await this.#file.close();
+  }
+
+  written(zone: number): number {
+    return this.#written[zone];
+  }
+
+  #offset(zone: number): number {
+    return DATA_OFFSET + zone * this.zoneBytes;
+  }
+
+  #checkOpen(): void {
+    if (this.#closing !== undefined) throw new FlashError("closed", `${this.path} was closed.`);
+  }
+}
+
+/** Whoever asked for it hears how it ended; the next one only waits. */
+async function settled(before: Promise<void> | undefined): Promise<void> {
+  await before?.catch(() => undefined);
+}

@@ -1,0 +1,120 @@
+/**
+ * The first and the last page of a zone: what it holds and under which parameters it was written. A footer that matches its
+ * header is written last, so it tells that the zone is whole. Pages between are their writer's.
+ *
+ * Payload, little-endian, the same in both: 0 "warmset\0"; 8 version u16; 10 kind u8; 11 filter hashes u8; 12 epoch u32; 16
+ * sequence u32; 20 opening u32; 24 sets u32; 28 zones of that kind u32; 32 filter bytes u16; 34 set groups per index group u16;
+ * 36 salt u32; 40 objects u32; 44 body checksum u32, in the footer: crc32 over the header's checksum and those of the pages.
+ */
+import { crc32 } from "node:zlib";
+import { PAGE_BYTES } from "../device/zone-device.ts";
+import { sealPage, verifyKind } from "./sealed-page.ts";
+
+export const FORMAT_VERSION = 1;
+/** Pages of a zone that are not sets. */
+export const FRAME_PAGES = 2;
+
+export type ZoneKind = "set-group" | "index" | "checkpoint";
+
+/** What a zone cannot be read without; equal in all zones of a cache. */
+export interface ZoneParameters {
+  /** Sets per zone. */
+  readonly sets: number;
+  readonly filterBytes: number;
+  readonly filterHashes: number;
+  /** Set groups whose filters share an index page. */
+  readonly groupSetGroups: number;
+  /** Zones in the pool of set groups. */
+  readonly setGroups: number;
+}
+
+export interface ZoneFrame {
+  readonly kind: ZoneKind;
+  /** Another epoch or salt: another cache. 0 to 2^32 - 1. */
+  readonly epoch: number;
+  readonly salt: number;
+  /** The how-manieth zone of its kind, from 0 up to 2^32. */
+  readonly sequence: number;
+  /** The how-manieth opening of the cache wrote it: tells two attempts at the same sequence apart. */
+  readonly opening: number;
+  readonly objects: number;
+  readonly parameters: ZoneParameters;
+}
+
+const MAGIC = new TextEncoder().encode("warmset\0");
+const KINDS: readonly ZoneKind[] = ["set-group", "index", "checkpoint"];
+
+export function writeHeader(bytes: Uint8Array, at: number, frame: ZoneFrame): void {
+  write(bytes, at, frame, 0);
+  sealPage(bytes, at, "header", frame.sequence, 0);
+}
+
+/** @param bodyChecksum of the header and what lies between, see `bodyChecksumOf` */
+export function writeFooter(bytes: Uint8Array, at: number, frame: ZoneFrame, bodyChecksum: number): void {
+  write(bytes, at, frame, bodyChecksum);
+  sealPage(bytes, at, "footer", frame.sequence, 0);
+}
+
+/** Undefined where the page is no whole header (or footer) of ours. */
+export function readFrame(bytes: Uint8Array, at: number, page: "header" | "footer"): ZoneFrame | undefined {
+  if (at + PAGE_BYTES > bytes.length || !verifyKind(bytes, at, page)) return undefined;
+  const view = new DataView(bytes.buffer, bytes.byteOffset + at, PAGE_BYTES);
+  const kind = KINDS[bytes[at + 10]];
+  if (MAGIC.some((byte, i) => bytes[at + i] !== byte) || view.getUint16(8, true) !== FORMAT_VERSION) return undefined;
+  if (kind === undefined) return undefined;
+  return {
+    kind,
+    epoch: view.getUint32(12, true),
+    sequence: view.getUint32(16, true),
+    opening: view.getUint32(20, true),
+    salt: view.getUint32(36, true),
+    objects: view.getUint32(40, true),
+    parameters: {
+      sets: view.getUint32(24, true),
+      setGroups: view.getUint32(28, true),
+      filterBytes: view.getUint16(32, true),
+      filterHashes: bytes[at + 11],
+      groupSetGroups: view.getUint16(34, true),
+    },
+  };
+}
+
+/** What a footer says of the pages before it. */
+export function bodyChecksumIn(footer: Uint8Array, at: number): number {
+  return new DataView(footer.buffer, footer.byteOffset + at, PAGE_BYTES).getUint32(44, true);
+}
+
+/** @param checksums the header's first, then the pages' in order */
+export function bodyChecksumOf(checksums: Uint32Array): number {
+  return crc32(new Uint8Array(checksums.buffer, checksums.byteOffset, checksums.byteLength));
+}
+
+export function sameParameters(a: ZoneParameters, b: ZoneParameters): boolean {
+  return (
+    a.sets === b.sets &&
+    a.setGroups === b.setGroups &&
+    a.filterBytes === b.filterBytes &&
+    a.filterHashes === b.filterHashes &&
+    a.groupSetGroups === b.groupSetGroups
+  );
+}
+
+function write(bytes: Uint8Array, at: number, frame: ZoneFrame, bodyChecksum: number): void {
+  const view = new DataView(bytes.buffer, bytes.byteOffset + at, PAGE_BYTES);
+  const { parameters } = frame;
+  bytes.fill(0, at, at + PAGE_BYTES);
+  bytes.set(MAGIC, at);
+  view.setUint16(8, FORMAT_VERSION, true);
+  view.setUint8(10, KINDS.indexOf(frame.kind));
+  view.setUint8(11, parameters.filterHashes);
+  view.setUint32(12, frame.epoch, true);
+  view.setUint32(16, frame.sequence, true);
+  view.setUint32(20, frame.opening, true);
+  view.setUint32(24, parameters.sets, true);
+  view.setUint32(28, parameters.setGroups, true);
+  view.setUint16(32, parameters.filterBytes, true);
+  view.setUint16(34, parameters.groupSetGroups, true);
+  view.setUint32(36, frame.salt, true);
+  view.setUint32(40, frame.objects, true);
+  view.setUint32(44, bodyChecksum, true);
+}

@@ -1,0 +1,309 @@
+/**
+ * Nemo: a cache for tiny objects on flash (arXiv 2603.09605). Objects of one hash share a page of 4 KiB in RAM until a whole set
+ * group of such pages is written at once; finding them takes filters, not an index of objects. Made by `openNemo`.
+ */
+import { PAGE_BYTES } from "../device/zone-device.ts";
+import type { FlashEngine } from "../engine.ts";
+import { FlashError } from "../errors.ts";
+import { entryValue, findEntry, firstEntry, isTombstone, nextEntry, TOMBSTONE } from "../format/set-page.ts";
+import { type HashedKey, setNumberOf } from "../key-hash.ts";
+import { writeCheckpoint } from "./checkpoint.ts";
+import { flushSetGroup } from "./flushing.ts";
+import type { NemoShape } from "./options.ts";
+import type { NemoCounts, NemoState } from "./state.ts";
+
+const NO_VALUE = new Uint8Array(0);
+/** Set pages kept for the next read; more than that many in flight are allocated anew. */
+const SPARE_PAGES = 256;
+
+export interface NemoStats extends NemoCounts {
+  /** Sacrificed objects that left a tombstone. */
+  entombed: number;
+  setGroups: number;
+}
+
+export class NemoEngine implements FlashEngine {
+  readonly name = "nemo";
+  readonly maxObjectBytes: number;
+  readonly #state: NemoState;
+  /** Device counters when the cache was opened. */
+  readonly #before: { readonly written: number; readonly read: number; readonly resets: number };
+  readonly #pages: Uint8Array[] = [];
+  #flushing: Promise<void> | undefined;
+  /** The last of the changes that wait for a flush: later ones wait behind it, so that they keep their order. */
+  #queue: Promise<unknown> | undefined;
+  #readOnly: string | undefined;
+  #closing: Promise<void> | undefined;
+
+  /** Use `openNemo`. @param state as it was read from the device @param readOnly why nothing may be written */
+  constructor(state: NemoState, before: NemoEngine["deviceCounters"], readOnly: string | undefined) {
+    this.#state = state;
+    this.#before = before;
+    this.#readOnly = readOnly;
+    this.maxObjectBytes = state.shape.maxObjectBytes;
+  }
+
+  get shape(): NemoShape {
+    return this.#state.shape;
+  }
+
+  get deviceCounters(): { readonly written: number; readonly read: number; readonly resets: number } {
+    const { hostBytesWritten, hostBytesRead, resets } = this.#state.device.counters;
+    return { written: hostBytesWritten, read: hostBytesRead, resets };
+  }
+
+  async get(key: HashedKey, signal?: AbortSignal): Promise<Uint8Array | undefined> {
+    this.#checkOpen();
+    signal?.throwIfAborted();
+    const { ram, counts, pool, shape } = this.#state;
+    const s = setNumberOf(key, shape.sets);
+    counts.gets++;
+    const group = ram.locate(s, key);
+    if (group !== undefined) {
+      if (isTombstone(group.bytes, ram.entry)) return undefined;
+      counts.hitsRam++;
+      return entryValue(group.bytes, ram.entry);
+    }
+    return pool.isEmpty ? undefined : this.#getFromFlash(s, key, signal);
+  }
+
+  async put(key: HashedKey, value: Uint8Array): Promise<boolean> {
+    this.#checkOpen();
+    const objectBytes = key.bytes.length + value.length;
+    if (objectBytes > this.maxObjectBytes || this.#readOnly !== undefined) return false;
+    if (this.#queue !== undefined || !this.#place(key, value, 0)) {
+      if (!(await this.#queued(() => this.#placeAfterFlush(key, value, 0)))) return false;
+    }
+    const { counts } = this.#state;
+    counts.puts++;
+    counts.logicalBytes += objectBytes;
+    return true;
+  }
+
+  /** @throws FlashError `read-only` when that is what it is and there is no room left in RAM to remember it */
+  async delete(key: HashedKey): Promise<void> {
+    this.#checkOpen();
+    this.#state.counts.deletes++;
+    if (this.#queue === undefined && this.#remove(key)) return;
+    if (await this.#queued(async () => this.#remove(key) || this.#placeAfterFlush(key, NO_VALUE, TOMBSTONE))) return;
+    throw this.#refusal();
+  }
+
+  /** Writes both set groups in RAM, however full. @throws FlashError `read-only` */
+  async flush(): Promise<void> {
+    this.#checkOpen();
+    await this.#queued(() => this.#flushAll());
+    if (this.#readOnly !== undefined) throw this.#refusal();
+    await this.#state.device.sync();
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  stats(): NemoStats {
+    const { counts, shape, ram, pool, index, hotness, slice, device } = this.#state;
+    const { written, read, resets } = this.deviceCounters;
+    const unitBytes = counts.setGroupsWritten * device.zoneBytes;
+    return {
+      ...counts,
+      fates: { ...counts.fates },
+      updates: ram.updates,
+      deviceBytesWritten: written - this.#before.written,
+      deviceBytesRead: read - this.#before.read,
+      zoneResets: resets - this.#before.resets,
+      residentObjects: ram.objects + pool.residentObjects(),
+      ram: {
+        index: index.ramBytes + pool.ramBytes,
+        buffers: ram.ramBytes + slice.length,
+        hotness: hotness.words.byteLength,
+      },
+      fillRate: {
+        fresh: unitBytes === 0 ? 0 : counts.freshBytes / unitBytes,
+        all: unitBytes === 0 ? 0 : counts.filledBytes / unitBytes,
+      },
+      unsavedBytes: ram.entryBytes,
+      readOnly: this.#readOnly,
+      entombed: ram.entombed,
+      setGroups: shape.setGroups,
+    };
+  }
+
+  async #getFromFlash(s: number, key: HashedKey, signal: AbortSignal | undefined): Promise<Uint8Array | undefined> {
+    const found = this.#knownCandidates(s, key) ?? (await this.#candidates(s, key));
+    signal?.throwIfAborted();
+    if (found.length === 0) return undefined;
+    const { counts, pool } = this.#state;
+    const pages: Uint8Array[] = [];
+    const reads: Promise<boolean>[] = [];
+    for (const sequence of found) {
+      const page = this.#pages.pop() ?? new Uint8Array(PAGE_BYTES);
+      pages.push(page);
+      reads.push(pool.readSet(sequence, s, page));
+    }
+    counts.setPagesRead += found.length;
+    const whole = found.length === 1 ? [await reads[0]] : await Promise.all(reads);
+    const value = this.#newestOf(found, pages, whole, s, key);
+    for (const page of pages) if (this.#pages.length < SPARE_PAGES) this.#pages.push(page);
+    signal?.throwIfAborted();
+    return value;
+  }
+
+  /** Set groups whose filters say yes, the newest first; undefined when index pages must be read. */
+  #knownCandidates(s: number, key: HashedKey): readonly number[] | undefined {
+    const { index, pool } = this.#state;
+    if (!index.isReady(s, pool.oldest)) return undefined;
+    index.touch(s);
+    return index.candidates(s, key.low, key.high, pool.oldest, pool.next);
+  }
+
+  async #candidates(s: number, key: HashedKey): Promise<readonly number[]> {
+    const { index, pool, counts } = this.#state;
+    for (;;) {
+      const known = this.#knownCandidates(s, key);
+      if (known !== undefined) return known;
+      const { oldest } = pool;
+      const { groupNumber } = index;
+      const pages = await index.load(s, oldest);
+      if (pages !== undefined) {
+        const sameGroups = groupNumber === index.groupNumber;
+        const found = sameGroups ? index.candidates(s, key.low, key.high, pool.oldest, pool.next, pages) : undefined;
+        index.release(pages);
+        if (found !== undefined) return found;
+      } else if (oldest === pool.oldest && groupNumber === index.groupNumber) {
+        // Damaged, and not just gone meanwhile: nothing is known of these set groups, so it is a miss.
+        counts.readErrors++;
+        return [];
+      }
+    }
+  }
+
+  /** The value in the newest of the pages that holds the key. */
+  #newestOf(
+    found: readonly number[],
+    pages: readonly Uint8Array[],
+    whole: readonly boolean[],
+    s: number,
+    key: HashedKey,
+  ): Uint8Array | undefined {
+    const { counts, pool, shape } = this.#state;
+    for (let i = 0; i < found.length; i++) {
+      // Evicted while it was read: as if the get had come later.
+      if (found[i] < pool.oldest) continue;
+      if (!whole[i]) {
+        counts.readErrors++;
+        // It may have held a newer value than the ones that follow.
+        if (shape.strict) return undefined;
+        continue;
+      }
+      const entry = findEntry(pages[i], 0, key);
+      if (entry < 0) {
+        counts.falsePositives++;
+        continue;
+      }
+      if (isTombstone(pages[i], entry)) return undefined;
+      counts.hitsFlash++;
+      this.#remember(found[i], s, pages[i], entry);
+      return entryValue(pages[i], entry);
+    }
+    return undefined;
+  }
+
+  /** Sets the bit of an object that was read, if its set group is old enough to have bits. */
+  #remember(sequence: number, s: number, page: Uint8Array, entry: number): void {
+    const { hotness, pool } = this.#state;
+    if (!hotness.tracks(sequence, pool.oldest)) return;
+    let place = 0;
+    for (let before = firstEntry(0); before < entry; before = nextEntry(page, before)) place++;
+    hotness.set(sequence, s, place);
+  }
+
+  /** Takes the key out of RAM; true when that is all there is to a delete. */
+  #remove(key: HashedKey): boolean {
+    const { ram, index, pool, shape } = this.#state;
+    const s = setNumberOf(key, shape.sets);
+    const older =
+      (ram.out !== undefined && ram.out.find(s, key) >= 0) ||
+      index.mayHold(s, key.low, key.high, pool.oldest, pool.next);
+    if (older) return false;
+    ram.remove(s, key);
+    return true;
+  }
+
+  /** False when a flush that is under way must end first. */
+  #place(key: HashedKey, value: Uint8Array, flags: number): boolean {
+    const { ram, shape } = this.#state;
+    const s = setNumberOf(key, shape.sets);
+    if (ram.place(s, key, value, flags)) return true;
+    if (this.#flushing !== undefined || this.#readOnly !== undefined) return false;
+    this.#startFlush();
+    return ram.place(s, key, value, flags);
+  }
+
+  async #placeAfterFlush(key: HashedKey, value: Uint8Array, flags: number): Promise<boolean> {
+    while (!this.#place(key, value, flags)) {
+      if (this.#readOnly !== undefined) return false;
+      await this.#flushing;
+    }
+    return true;
+  }
+
+  /** Runs a change after those that wait already. */
+  #queued<T>(change: () => Promise<T>): Promise<T> {
+    const mine = this.#queue === undefined ? change() : this.#queue.then(change);
+    const settled = mine.then(
+      () => {},
+      () => {},
+    );
+    this.#queue = settled;
+    settled.then(() => {
+      if (this.#queue === settled) this.#queue = undefined;
+    });
+    return mine;
+  }
+
+  #startFlush(): void {
+    const out = this.#state.ram.rotate();
+    this.#flushing = flushSetGroup(this.#state, out)
+      .catch((error: unknown) => {
+        this.#readOnly = error instanceof Error ? error.message : String(error);
+      })
+      .then(() => {
+        this.#flushing = undefined;
+      });
+  }
+
+  async #flushAll(): Promise<void> {
+    await this.#flushing;
+    const { ram } = this.#state;
+    for (let left = 2; left > 0 && this.#readOnly === undefined && ram.entryBytes > 0; left--) {
+      this.#startFlush();
+      await this.#flushing;
+    }
+  }
+
+  async #close(): Promise<void> {
+    await this.#queue;
+    await this.#flushing;
+    const { device } = this.#state;
+    try {
+      if (this.#readOnly === undefined) {
+        await writeCheckpoint(this.#state);
+        await device.sync();
+      }
+    } catch (error) {
+      // What is in RAM is lost, as after a kill; the set groups on flash are not.
+      this.#readOnly = error instanceof Error ? error.message : String(error);
+    }
+    await device.close();
+  }
+
+  #checkOpen(): void {
+    if (this.#closing !== undefined) throw new FlashError("closed", "the cache was closed");
+  }
+
+  #refusal(): FlashError {
+    return new FlashError("read-only", `nothing is written any more: ${this.#readOnly}`);
+  }
+}
