@@ -1,7 +1,7 @@
 /**
  * `npm run bench:tune-curves`: bytes and time of a token over quality, for tuned routers, cache-prior routing and both, on the
  * inflated demo model with a part of its experts in memory; and whether both together get down to half of the base's bytes
- * before perplexity has risen by 1 %. Half an hour of runs: `--resume` goes on where an earlier call stopped.
+ * before perplexity has risen by 1 %. An hour of runs: `--resume` goes on where an earlier call stopped.
  */
 import { createHash } from "node:crypto";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -27,6 +27,7 @@ import { curvePoints } from "./tune-curves/curve-points.ts";
 import { type CurveVariant, curveVariants } from "./tune-curves/curve-variants.ts";
 import type { ForcedFigures, ForcedJob } from "./tune-curves/forced-run-protocol.ts";
 import type { CurveRun, CurvesConfiguration, CurvesResult, MeasuredOn, RouterFile } from "./tune-curves/results.ts";
+import { worthRunning } from "./tune-curves/unbeaten.ts";
 import { judgeCurves } from "./tune-curves/verdict.ts";
 
 const HELP = `Usage: npm run bench:tune-curves -- --router [LABEL=]FILE... [options]
@@ -115,15 +116,18 @@ await runBenchProgram(async (signal) => {
       ...{ points, verdict: judgeCurves(points), runs, notes: [...notes] },
     };
   };
-  const planned = plannedRuns(variants, rounds);
-  const left = () => planned.filter((plan) => !runs.some((run) => isOf(run, plan)));
+  const failed = new Set<PlannedRun>();
+  const left = () =>
+    plannedRuns(variants, rounds, runs).filter(
+      (plan) => !runs.some((run) => isOf(run, plan)) && ![...failed].some((other) => isSame(other, plan)),
+    );
   const scratch = mkdtempSync(path.join(os.tmpdir(), "tune-curves-"));
   const startedAt = performance.now();
   try {
     const wide = await writeWiderRouters(given, engineModel, scratch);
-    const toDo = left();
-    for (const [index, plan] of toDo.entries()) {
+    for (let done = 1, toDo = left(); toDo.length > 0; done++, toDo = left()) {
       if ((performance.now() - startedAt) / 60_000 > minutes) break;
+      const [plan] = toDo;
       const { variant, on, round } = plan;
       const isEngine = on === "engine";
       const files = isEngine ? wide : new Map(given.map(({ label, file }) => [label, file]));
@@ -147,8 +151,9 @@ await runBenchProgram(async (signal) => {
       const outcome = await runBenchChild("./tune-curves/forced-run.js", job, {
         ...{ nodeFlags: HOST_NODE_FLAGS, signal, timeoutMs: TIMEOUT_MS },
       });
-      const told = `[${index + 1}/${toDo.length}] ${isEngine ? `round ${round + 1}` : "text"}, ${variant.name}`;
+      const told = `[${toDo.length} to do] ${isEngine ? `round ${round + 1}` : "text"}, ${variant.name}`;
       if (outcome.status === "failed") {
+        failed.add(plan);
         notes.add(`${variant.name} did not run (${on}): ${outcome.reason}`);
         progress(`${told}: failed, ${outcome.reason}`);
         continue;
@@ -156,9 +161,9 @@ await runBenchProgram(async (signal) => {
       const figures = outcome.result as ForcedFigures;
       runs.push({ variant: variant.name, on, round, ...figures });
       keepResult(values.out, result());
-      const each = (performance.now() - startedAt) / 60_000 / (index + 1);
+      const each = (performance.now() - startedAt) / 60_000 / done;
       progress(
-        `${told}: ${(figures.bytesPerToken / 1e6).toFixed(1)} MB and ${figures.msPerToken.toFixed(1)} ms a token, KL ${figures.meanKl.toFixed(4)}; ${((toDo.length - index - 1) * each).toFixed(0)} min left`,
+        `${told}: ${(figures.bytesPerToken / 1e6).toFixed(1)} MB and ${figures.msPerToken.toFixed(1)} ms a token, KL ${figures.meanKl.toFixed(4)}; ${((toDo.length - 1) * each).toFixed(0)} min left`,
       );
     }
   } finally {
@@ -218,14 +223,19 @@ interface PlannedRun {
   readonly round: number;
 }
 
-/** Quality first: it needs no quiet machine and tells soon whether routers are worth the rest. */
-function plannedRuns(variants: readonly CurveVariant[], rounds: number): PlannedRun[] {
+/** Quality first: it needs no quiet machine, and tells which variants the engine need not run. */
+function plannedRuns(variants: readonly CurveVariant[], rounds: number, runs: readonly CurveRun[]): PlannedRun[] {
+  const onEngine = worthRunning(curvePoints(variants, runs));
   return [
     ...variants.map((variant) => ({ variant, on: "text" as const, round: 0 })),
     ...Array.from({ length: rounds }, (_, round) =>
-      alternatingOrder(variants, round).map((variant) => ({ variant, on: "engine" as const, round })),
+      alternatingOrder(onEngine, round).map((variant) => ({ variant, on: "engine" as const, round })),
     ).flat(),
   ];
+}
+
+function isSame(a: PlannedRun, b: PlannedRun): boolean {
+  return a.variant.name === b.variant.name && a.on === b.on && a.round === b.round;
 }
 
 function isOf(run: CurveRun, { variant, on, round }: PlannedRun): boolean {

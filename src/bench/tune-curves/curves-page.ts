@@ -13,6 +13,7 @@ import { figureHtml, renderPage } from "../../report/page.ts";
 import { PALETTE } from "../../report/palette.ts";
 import { lineName } from "./curve-variants.ts";
 import type { CurvePoint, CurvesResult, CurvesVerdict } from "./results.ts";
+import { unbeaten } from "./unbeaten.ts";
 
 export function renderCurvesHtml(result: CurvesResult): string {
   const { configuration, warmset, date, verdict } = result;
@@ -162,23 +163,21 @@ function curveLines(ran: readonly CurvePoint[], base: CurvePoint, at: (point: Cu
       case "cache-prior":
         return { name, colour: PALETTE.second.light, dots, line: from };
       case "both":
-        return { name, colour: BOTH_COLOURS[coloured.both++ % 2], dashes: "6 3", dots, line: unbeaten(dots) };
+        return {
+          name,
+          colour: BOTH_COLOURS[coloured.both++ % 2],
+          dashes: "6 3",
+          dots,
+          line: unbeaten(
+            dots,
+            ({ x }) => x,
+            ({ y }) => y,
+          ),
+        };
       default:
         return { name, colour: TUNED_COLOURS[coloured.tuned++ % 2], dots, line: from };
     }
   });
-}
-
-/** Points that none of the others is left of and below. */
-function unbeaten(points: readonly XY[]): XY[] {
-  let least = Number.POSITIVE_INFINITY;
-  return [...points]
-    .sort((a, b) => a.x - b.x || a.y - b.y)
-    .filter(({ y }) => {
-      const beats = y < least;
-      least = Math.min(least, y);
-      return beats;
-    });
 }
 
 function verdictHtml(verdict: CurvesVerdict | null): Markup {
@@ -247,6 +246,7 @@ function conditionsHtml({ configuration, rounds, machine, command, complete, not
     `Text: the last ${lastTokens} tokens of ${domains.join(", ")}, forced one by one after a short prompt; routers must not have been tuned on them.`,
     `Quality: ${textTokens} tokens through ${model} under the same share of experts and the same policy, closed loop: what was swapped is what the model computed with. Against the same tokens' predictions of the untuned model with all in memory.`,
     `Bytes and time: the first ${engineTokens / domains.length} tokens of each of the same texts through ${engineModel} (its logits are equal to the last bit), ${threads} threads, policy ${policy}, each run a process of its own from a cold page cache, ${rounds} rounds in turned order. "KL of these tokens" is that of the engine's own runs.`,
+    "Of both, the engine runs those variants that no other of them beats on the text, in bytes and in KL or perplexity.",
     "Time of a token is the mean over a run's tokens; bytes are those demanded and read ahead.",
     ...(complete ? [] : ["Not all runs are there yet."]),
     ...notes,

@@ -5,6 +5,7 @@ import { curvePoints } from "./curve-points.ts";
 import { curveVariants, lineName } from "./curve-variants.ts";
 import { renderCurvesHtml } from "./curves-page.ts";
 import type { CurveRun, CurvesResult } from "./results.ts";
+import { unbeaten, worthRunning } from "./unbeaten.ts";
 import { judgeCurves } from "./verdict.ts";
 
 const variants = curveVariants({ routers: ["slow"], scales: [0.5, 1], lambdas: [0.1, 0.2] });
@@ -78,6 +79,30 @@ test("reached where a measured variant with both is within both limits", () => {
   const verdict = judgeCurves(curvePoints(variants, better))!;
   expect(verdict.passed).toBe(true);
   expect(verdict.lines.at(-1)?.best).toMatchObject({ name: "slow @0.5 + cache-prior 0.1", bytesShare: 0.45 });
+});
+
+test("the engine runs all but combinations that another one beats", () => {
+  expect(
+    unbeaten(
+      [
+        [1, 5],
+        [2, 6],
+        [3, 4],
+        [3, 3],
+        [4, 3],
+      ],
+      ([x]) => x,
+      ([, y]) => y,
+    ),
+  ).toEqual([
+    [1, 5],
+    [3, 3],
+  ]);
+  const worse = textRuns.map((own) =>
+    own.variant === "slow @0.5 + cache-prior 0.1" ? { ...own, perplexityChange: 0.05, meanKl: 0.1 } : own,
+  );
+  const kept = worthRunning(curvePoints(variants, worse)).map(({ name }) => name);
+  expect(kept).toEqual(names.filter((name) => name !== "slow @0.5 + cache-prior 0.1"));
 });
 
 test("before the engine has run nothing is judged, and before the text nothing is a point", () => {

@@ -6,7 +6,7 @@ import { FlashCache, type FlashCacheOptions } from "./flash-cache.ts";
 const bytes = (text: string) => new TextEncoder().encode(text);
 const text = (value: Uint8Array | undefined) => (value === undefined ? undefined : new TextDecoder().decode(value));
 
-/** A map that stands for flash; reads wait until they are let go when `held` is set. */
+/** A map that stands for flash; reads and puts wait until they are let go when `held` or `heldPut` is set. */
 class MapEngine implements FlashEngine {
   readonly name = "log";
   readonly maxObjectBytes = 100;
@@ -14,6 +14,7 @@ class MapEngine implements FlashEngine {
   readonly asked: string[] = [];
   readonly deleted: string[] = [];
   held: Promise<void> | undefined;
+  heldPut: Promise<void> | undefined;
   closed = 0;
 
   async get(key: HashedKey, signal?: AbortSignal): Promise<Uint8Array | undefined> {
@@ -25,6 +26,7 @@ class MapEngine implements FlashEngine {
   }
   async put(key: HashedKey, value: Uint8Array): Promise<boolean> {
     if (key.bytes.length + value.length > this.maxObjectBytes) return false;
+    if (this.heldPut !== undefined) await this.heldPut;
     this.values.set(`${key.low} ${key.high}`, Uint8Array.from(value));
     return true;
   }
@@ -164,6 +166,31 @@ test("a miss that is overtaken by a set is not remembered as one", async () => {
   expect(await reading).toBeUndefined();
   expect(await cache.set(bytes("a"), new Uint8Array(200))).toBe(false);
   expect(await cache.get(bytes("a"))).toBeUndefined();
+});
+
+test("a read while a set waits for the device leaves no miss and no older value behind", async () => {
+  await open().set(bytes("a"), bytes("old"));
+  for (const [key, read] of [
+    ["a", "old"],
+    ["b", undefined],
+  ] as const) {
+    const cache = open({ ramBytes: 4096 });
+    let release = () => {};
+    engine.heldPut = new Promise((resolve) => {
+      release = resolve;
+    });
+    const setting = cache.set(bytes(key), bytes("new"));
+    engine.heldPut = undefined;
+    // Until the new value has left RAM, nobody asks the engine.
+    for (let i = 0; i < 100; i++) await cache.set(bytes(`other ${i}`), bytes("x"));
+    expect(text(await cache.get(bytes(key)))).toBe(read);
+    release();
+    expect(await setting).toBe(true);
+    expect(text(await cache.get(bytes(key)))).toBe("new");
+    // Kept nowhere: it would be "new" again if the engine were thought to have none.
+    expect(await cache.set(bytes(key), new Uint8Array(8000))).toBe(false);
+    expect(await cache.get(bytes(key))).toBeUndefined();
+  }
 });
 
 test("deleted is gone from RAM and flash", async () => {

@@ -21,7 +21,7 @@ export interface FlashCacheOptions {
   readonly admission?: "all" | "second-sight";
   /** With `second-sight`: how many keys it remembers at least; 2.5 bytes of RAM for each. @default 100,000 */
   readonly rememberedKeys?: number;
-  /** Time to live of values that are set without one, ms; undefined: for ever. */
+  /** Time to live of values that are set without one, ms. @default for ever */
   readonly ttlMs?: number;
 }
 
@@ -51,7 +51,7 @@ export interface FlashCacheStats {
   readonly engine: EngineStats;
 }
 
-/** Races between a read and a write of one key are told by counters of writes, shared by keys of like hash. */
+/** Races between a read and a write of one key are told by counters of writes begun and ended, shared by keys of like hash. */
 const WRITE_COUNTERS = 4096;
 
 export class FlashCache implements AsyncDisposable {
@@ -61,7 +61,8 @@ export class FlashCache implements AsyncDisposable {
   readonly #doorkeeper: Doorkeeper | undefined;
   readonly #memory = new ValueMemory();
   readonly #misses = new RecentMisses();
-  readonly #writes = new Uint32Array(WRITE_COUNTERS);
+  readonly #begun = new Uint32Array(WRITE_COUNTERS);
+  readonly #ended = new Uint32Array(WRITE_COUNTERS);
   readonly #ttlMs: number | undefined;
   readonly #counts = { gets: 0, ramHits: 0, flashHits: 0, expired: 0, sets: 0, deletes: 0, notAdmitted: 0 };
   #closing: Promise<void> | undefined;
@@ -103,9 +104,10 @@ export class FlashCache implements AsyncDisposable {
       return value;
     }
     const counter = hashed.low % WRITE_COUNTERS;
-    const writes = this.#writes[counter];
+    const ended = this.#ended[counter];
     const sealed = await this.#engine.get(hashed, signal);
-    const unchanged = this.#writes[counter] === writes;
+    // No write was under way when the read began, and none has begun since: engines may keep a put waiting for their device.
+    const unchanged = this.#begun[counter] === ended;
     if (sealed === undefined) {
       if (unchanged) this.#misses.missed(hashed);
       return undefined;
@@ -135,17 +137,28 @@ export class FlashCache implements AsyncDisposable {
     const hashed = hashKey(key, this.#salt.hash);
     const sealed = sealValue(value, this.#salt, expiresAtMs, this.#memory);
     this.#counts.sets++;
-    this.#writes[hashed.low % WRITE_COUNTERS]++;
-    const inRam = this.#ram.set(hashed, sealed);
-    const admitted = this.#doorkeeper === undefined || this.#doorkeeper.see(hashed);
+    const counter = hashed.low % WRITE_COUNTERS;
+    this.#begun[counter]++;
+    try {
+      const inRam = this.#ram.set(hashed, sealed);
+      const onFlash = await this.#setOnFlash(hashed, sealed);
+      return inRam || onFlash;
+    } finally {
+      this.#ended[counter]++;
+    }
+  }
+
+  /** False when flash holds no value of the key any more. */
+  async #setOnFlash(key: HashedKey, sealed: Uint8Array): Promise<boolean> {
+    const admitted = this.#doorkeeper === undefined || this.#doorkeeper.see(key);
     if (!admitted) this.#counts.notAdmitted++;
     // A key that was just missed has no value on flash that this one would have to replace.
-    const isNew = this.#misses.has(hashed);
-    if (!admitted && isNew) return inRam;
-    this.#misses.forget(hashed);
-    const onFlash = admitted && (await this.#engine.put(hashed, sealed));
-    if (!onFlash && !isNew) await this.#engine.delete(hashed);
-    return inRam || onFlash;
+    const isNew = this.#misses.has(key);
+    if (!admitted && isNew) return false;
+    this.#misses.forget(key);
+    if (admitted && (await this.#engine.put(key, sealed))) return true;
+    if (!isNew) await this.#engine.delete(key);
+    return false;
   }
 
   /** @throws FlashError `closed` */
@@ -153,9 +166,14 @@ export class FlashCache implements AsyncDisposable {
     this.#check();
     const hashed = hashKey(key, this.#salt.hash);
     this.#counts.deletes++;
-    this.#writes[hashed.low % WRITE_COUNTERS]++;
+    const counter = hashed.low % WRITE_COUNTERS;
+    this.#begun[counter]++;
     this.#ram.delete(hashed);
-    await this.#engine.delete(hashed);
+    try {
+      await this.#engine.delete(hashed);
+    } finally {
+      this.#ended[counter]++;
+    }
   }
 
   /** Writes what waits in RAM as far as the engine can. @throws FlashError `closed`, `read-only` */
@@ -180,7 +198,7 @@ export class FlashCache implements AsyncDisposable {
       ...{ gets, hits: ramHits + flashHits, ramHits, expired, sets, deletes, notAdmitted },
       ramBytes: {
         objects: this.#ram.ramBytes,
-        admission: (this.#doorkeeper?.ramBytes ?? 0) + this.#misses.ramBytes + this.#writes.byteLength,
+        admission: (this.#doorkeeper?.ramBytes ?? 0) + this.#misses.ramBytes + 2 * this.#begun.byteLength,
       },
       engine: this.#engine.stats(),
     };

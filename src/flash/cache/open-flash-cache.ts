@@ -24,8 +24,11 @@ export interface OpenFlashCacheOptions extends FlashCacheOptions {
   readonly engine?: "nemo" | "log" | "set";
   /** Bytes written as one unit; nemo keeps three such units in RAM. @default a 256th of the size, 256 KiB to 64 MiB */
   readonly zoneBytes?: number;
+  /** Of that engine, where it is the one. @default its own */
   readonly nemo?: NemoOptions;
+  /** Likewise. */
   readonly log?: LogCacheOptions;
+  /** Likewise. */
   readonly set?: SetCacheOptions;
   /** Gives the space of emptied zones back to the file system. @default false: a full disk shows when the file is made */
   readonly punchHoles?: boolean;

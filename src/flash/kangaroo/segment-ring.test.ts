@@ -23,11 +23,13 @@ describe("a ring of segments", () => {
               if (where >= ring.oldestPage && where < ring.oldestPage + segmentPages) alive.delete(known);
             ring.retireOldest();
           }
+          let right = 0;
           for (const [known, where] of alive) {
-            expect(ring.inBuffer(where)).toBe(-1);
-            expect(await ring.read(where, page)).toBe(true);
-            expect(entryValue(page, findEntry(page, 0, keyOf(known)))).toEqual(versionedValue(known, 1, 700));
+            if (ring.inBuffer(where) !== -1 || !(await ring.read(where, page))) continue;
+            const value = entryValue(page, findEntry(page, 0, keyOf(known)));
+            if (Buffer.compare(value, versionedValue(known, 1, 700)) === 0) right++;
           }
+          expect(right).toBe(alive.size);
           at = ring.append(keyOf(number), versionedValue(number, 1, 700), 0);
         }
         expect(findEntry(ring.buffer, ring.inBuffer(at), keyOf(number))).toBeGreaterThan(0);

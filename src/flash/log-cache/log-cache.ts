@@ -185,9 +185,10 @@ class LogCache implements FlashEngine {
 
   /** Adds the record, for which there is room. */
   #keep(key: HashedKey, value: Uint8Array): void {
-    const { index, stats, writer } = { index: this.#index, stats: this.#stats, writer: this.#writer };
-    const offset = writer.add(key, value);
-    if (index.set(key.low, key.high, writer.zone * this.#unitsPerZone + offset / this.#unit) !== 0) {
+    const stats = this.#stats;
+    const offset = this.#writer.add(key, value);
+    const place = this.#writer.zone * this.#unitsPerZone + offset / this.#unit;
+    if (this.#index.set(key.low, key.high, place) !== 0) {
       stats.updates++;
       stats.fates.replaced++;
     }

@@ -85,7 +85,8 @@ export class CheckpointReader {
   #number = -1;
   #inPage = PAYLOAD_BYTES;
 
-  private constructor(state: NemoState, opening: number) {
+  /** Use `CheckpointReader.open`. */
+  constructor(state: NemoState, opening: number) {
     this.#state = state;
     this.#opening = opening;
     this.#slice = new Uint8Array(Math.min(SLICE_BYTES, state.device.zoneBytes));

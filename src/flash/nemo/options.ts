@@ -6,7 +6,7 @@ import { PAGE_BYTES, type ZoneDevice } from "../device/zone-device.ts";
 import { FlashError } from "../errors.ts";
 import { type FilterShape, filterShape, filtersPerPage, rowBytesOf } from "../format/filter.ts";
 import { PAYLOAD_BYTES } from "../format/sealed-page.ts";
-import { MAX_OBJECT_BYTES } from "../format/set-page.ts";
+import { MAX_OBJECT_BYTES, SET_CAPACITY } from "../format/set-page.ts";
 import { FRAME_PAGES, type ZoneParameters } from "../format/zone-frame.ts";
 
 export type WriteBack = "off" | "hot" | "hot-and-cold";
@@ -76,9 +76,6 @@ export interface NemoShape {
   readonly epoch: number;
 }
 
-/** Bytes of a set that entries may fill, for shares of it. */
-const FULL_BYTES = MAX_OBJECT_BYTES + 14;
-
 /** @throws FlashError `bad-options` */
 export function shapeOf(device: Pick<ZoneDevice, "zones" | "zoneBytes">, options: NemoOptions): NemoShape {
   const filter = filterShape(options.filterObjects ?? 20, options.filterFalsePositives ?? 0.001);
@@ -108,7 +105,7 @@ export function shapeOf(device: Pick<ZoneDevice, "zones" | "zoneBytes">, options
     checkpointZones,
     firstCheckpointZone: device.zones - checkpointZones,
     allowedFailures: delayed ? Math.round(share("flushThreshold", options.flushThreshold ?? 0.015) * sets) : 0,
-    rearBytes: Math.floor(share("rearFullShare", options.rearFullShare ?? 0.9) * FULL_BYTES),
+    rearBytes: Math.floor(share("rearFullShare", options.rearFullShare ?? 0.9) * SET_CAPACITY),
     cachedSetNumbers: Math.round(share("indexCachedShare", options.indexCachedShare ?? 0.5) * sets),
     trackedSetGroups: Math.ceil(share("hotness", options.hotness ?? 0.3) * setGroups),
     coolingSetGroups: Math.max(1, Math.round(share("coolingShare", options.coolingShare ?? 0.1) * setGroups)),

@@ -1,6 +1,6 @@
 /**
  * A set group in RAM: the very image of its zone, with a page for the header, its sets and a page for the footer, so that it is
- * written from where it lies. It takes no decisions; see `placement.ts`.
+ * written from where it lies. It takes no decisions; see `ram-groups.ts`.
  */
 import { PAGE_BYTES } from "../device/zone-device.ts";
 import {

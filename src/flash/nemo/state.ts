@@ -1,5 +1,5 @@
 /** The parts of an open Nemo cache, as opening, flushing, writing back and checkpoints share them. */
-import type { ZoneDevice } from "../device/zone-device.ts";
+import { PAGE_BYTES, type ZoneDevice } from "../device/zone-device.ts";
 import { type EngineStats, noStats } from "../engine.ts";
 import { entryHigh, entryLow } from "../format/set-page.ts";
 import type { ZoneFrame, ZoneKind } from "../format/zone-frame.ts";
@@ -51,7 +51,7 @@ export function emptyState(device: ZoneDevice, shape: NemoShape): NemoState {
     ...{ device, shape, counts, pool, index, opening: 1, sinceCooling: 0 },
     hotness: new Hotness(shape.sets, shape.trackedSetGroups),
     ram: new RamGroups(shape, counts.fates, mayBeOnFlash),
-    slice: new Uint8Array(Math.min(SLICE_BYTES, shape.sets * 4096)),
+    slice: new Uint8Array(Math.min(SLICE_BYTES, shape.sets * PAGE_BYTES)),
   };
   return state;
 }
