@@ -83,6 +83,7 @@ const EXPLAINED: ReadonlySet<string> = new Set([
   "PngError",
   "MapSearchError",
   "MapStoreFileError",
+  "MissingPackageError",
   "PredictorError",
   "ProbeFailedError",
   "ProfileError",

@@ -45,6 +45,23 @@ test("the same seed gives the same table, another one another", async () => {
   expect(await table("5")).not.toEqual(await table("6"));
 });
 
+test("a published trace in place of a workload, once through", async () => {
+  const trace = path.join(folder, "cluster.csv");
+  const row = (i: number) => `${i},key-${i % 700},7,${200 + (i % 700)},1,get,0\n`;
+  writeFileSync(trace, Array.from({ length: 2100 }, (_, i) => row(i)).join(""));
+  const { stdout } = await warmset([...bench, "--engines", "log", "--trace", trace, "--json"]);
+  const { rows, configuration } = JSON.parse(stdout) as FlashBenchResult;
+  expect(configuration.workload).toBe("trace cluster.csv");
+  expect(rows).toHaveLength(1);
+  expect(rows[0]).toMatchObject({ wrongValues: 0, residentObjects: 700 });
+  // Each key is missed and filled the first time of three.
+  expect(rows[0].missRatio).toBeCloseTo(1 / 3, 5);
+
+  const absent = await warmset([...bench, "--engines", "log", "--trace", path.join(folder, "none.csv")]);
+  expect([absent.exitCode, absent.stdout]).toEqual([2, ""]);
+  expect(absent.stderr).toContain("none.csv");
+});
+
 test("ablations alone, as text", async () => {
   const few = ["--engines", "none", "--ablations", "write-back", "--ablation-size", "16MiB"];
   const { exitCode, stdout, stderr } = await warmset([...bench, ...few]);

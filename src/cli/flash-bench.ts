@@ -15,6 +15,7 @@ import { judgeFlash } from "../flash/bench/targets.ts";
 import { flashText } from "../flash/bench/text.ts";
 import type { EngineName } from "../flash/engine.ts";
 import { WORKLOAD_NAMES, type WorkloadName } from "../flash/workload/presets.ts";
+import type { TraceFormat } from "../flash/workload/trace/trace-file.ts";
 import { addOptions, type Settings, settingsOf } from "./config.ts";
 import { UsageError } from "./failure.ts";
 import { stopSignal } from "./interruption.ts";
@@ -29,6 +30,8 @@ interface FlashSettings extends Shared {
   readonly zone?: string;
   readonly ram?: string;
   readonly workload: WorkloadName;
+  readonly trace?: string;
+  readonly traceFormat: TraceFormat;
   readonly turns: number;
   readonly seed: number;
   /** True: all. */
@@ -58,12 +61,18 @@ export function addFlashBenchCommand(flash: Command): void {
         .default(ENGINE_NAMES, ENGINE_NAMES.join(",")),
     )
     .option("--size <bytes>", "flash that the cache has, from 16MiB on", "1GiB")
-    .option("--zone <bytes>", "size of a zone (default: a 256th of the cache, at least 1MiB)")
+    .option("--zone <bytes>", "size of a zone (default: a 256th of the cache, 256KiB to 64MiB)")
     .option("--ram <bytes>", "RAM in front of the engine (default: 0.28% of the cache)")
     .addOption(
       new Option("--workload <name>", "what is asked for; its keys are 2.5 times the cache")
         .choices(WORKLOAD_NAMES)
         .default("nemo-mix"),
+    )
+    .option("--trace <file>", "a published trace instead, for the engines: plain, gzip, or zstd where Node has it")
+    .addOption(
+      new Option("--trace-format <name>", "of github.com/twitter/cache-trace, or of Meta's CacheLib")
+        .choices(["twitter", "meta"])
+        .default("twitter"),
     )
     .addOption(
       new Option("--turns <count>", "cache turns at most; a run ends sooner when it is steady")
@@ -103,6 +112,7 @@ async function flashBench(settings: FlashSettings): Promise<void> {
     ramBytes: settings.ram === undefined ? Math.floor(RAM_SHARE * cacheBytes) : parseByteSize(settings.ram, cacheBytes),
     ...{ workload: settings.workload, mostTurns: settings.turns, seed: settings.seed },
     ablationBytes: ablations.length === 0 ? cacheBytes : sizeOf("--ablation-size", settings.ablationSize),
+    ...(settings.trace === undefined ? {} : { trace: { file: settings.trace, format: settings.traceFormat } }),
     ...(settings.device === undefined ? {} : { file: settings.device }),
     speed: settings.speed ?? false,
     command: commandLine(process.argv.slice(2)),

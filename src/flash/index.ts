@@ -12,6 +12,7 @@ export {
 export { type OpenFlashCacheOptions, openFlashCache } from "./cache/open-flash-cache.ts";
 export type { BlockDevice } from "./device/block-device.ts";
 export { PageMappedFtl, type PageMappedFtlOptions } from "./device/page-mapped-ftl.ts";
+export { type FdpPlacement, SimulatedFdp, type SimulatedFdpOptions } from "./device/simulated-fdp.ts";
 export { SimulatedZns, type SimulatedZnsOptions } from "./device/simulated-zns.ts";
 export { type DeviceCounters, PAGE_BYTES, type ZoneDevice } from "./device/zone-device.ts";
 export type { EngineName, EngineStats, Fates, FlashEngine, RamBytes } from "./engine.ts";

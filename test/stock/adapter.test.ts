@@ -49,7 +49,7 @@ beforeAll(async () => {
   tuned = await stock(adapter, 1);
   half = await stock(adapter, 0.5);
   measured = measure([0.5, 1]);
-}, 60_000);
+}, 240_000);
 
 /** What the program says, which imports nothing of ours. */
 async function stock(adapterPath: string | null, scale: number): Promise<Said> {

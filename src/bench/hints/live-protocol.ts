@@ -14,6 +14,11 @@ export interface LiveHintJob {
   readonly threads: number;
   /** Undefined: no hints. */
   readonly hints: { readonly path: string; readonly engine: HintEngine; readonly salt: string } | undefined;
+  /**
+   * Comes first and is not counted: the first prompt of a process takes 5 to 10 s where later ones take 4, whatever the policy,
+   * because all memory is touched for the first time.
+   */
+  readonly warmUp: LiveHintRequest;
   readonly requests: readonly LiveHintRequest[];
 }
 

@@ -13,7 +13,7 @@ import type { LiveHintFigures, LiveHintJob, LiveHintRequest, LiveHintRun } from 
 dieWithParent();
 writeResult(run(readMessage() as LiveHintJob));
 
-function run({ modelPath, policy, expertBytes, threads, hints, requests }: LiveHintJob): LiveHintRun {
+function run({ modelPath, policy, expertBytes, threads, hints, warmUp, requests }: LiveHintJob): LiveHintRun {
   const shape = toModelShape(readMoeLayout(openGguf(modelPath)));
   const link = hints === undefined ? undefined : new ThreadLink({ path: hints.path, engine: hints.engine, shape });
   link?.waitUntilOpen();
@@ -22,13 +22,14 @@ function run({ modelPath, policy, expertBytes, threads, hints, requests }: LiveH
     memory: { kind: "experts", bytes: expertBytes },
     policy: policyByName(policy),
     ...(link === undefined || hints === undefined ? {} : { hints: { link, salt: hints.salt } }),
-    contextSize: Math.max(...requests.map(({ tokens }) => tokens.length)),
+    contextSize: Math.max(...[warmUp, ...requests].map(({ tokens }) => tokens.length)),
     threads,
   });
   let figures: Readonly<Record<string, number>>;
   const measured: LiveHintFigures[] = [];
   try {
     if (session.resident) throw new Error("all experts fit this budget: there is nothing to measure");
+    measure(session, warmUp, predictions);
     for (const request of requests) measured.push(measure(session, request, predictions));
     figures = session.statistics().policyFigures ?? {};
   } finally {

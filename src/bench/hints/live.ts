@@ -90,10 +90,8 @@ async function liveRun(
     ...{ modelPath, policy, threads },
     expertBytes: Math.floor(CACHE_SHARE * readMoeLayout(gguf).expertBytesTotal),
     hints: engine === undefined ? undefined : { path: file, engine, salt },
-    requests: test.map(({ kind, sample }): LiveHintRequest => {
-      const prompt = promptTokens(sample);
-      return { kind, promptTokens: prompt, tokens: [...(sample.tokens ?? [])].slice(0, prompt + decodeTokens) };
-    }),
+    warmUp: liveRequest(warmUpOf(recorded, test), decodeTokens),
+    requests: test.map((request) => liveRequest(request, decodeTokens)),
   };
   dropPageCache(modelPath);
   backMemory(job.expertBytes);
@@ -103,6 +101,18 @@ async function liveRun(
   if (outcome.status === "failed") throw new Error(`${policy}, ${state}: ${outcome.reason}`);
   const run = outcome.result as LiveHintRun;
   return { ...run, policy, state, engine: engine ?? null, round, hintsInStore };
+}
+
+function liveRequest({ kind, sample }: HintRequest, decodeTokens: number): LiveHintRequest {
+  const prompt = promptTokens(sample);
+  return { kind, promptTokens: prompt, tokens: [...(sample.tokens ?? [])].slice(0, prompt + decodeTokens) };
+}
+
+/** A prompt that shares nothing with those that are measured. */
+function warmUpOf({ requests }: RecordedRequests, test: readonly HintRequest[]): HintRequest {
+  const found = requests.findLast((request) => request.kind === "new" && !test.includes(request));
+  if (found === undefined) throw new Error("All new prompts are measured: none is left to begin with");
+  return found;
 }
 
 /** From all kinds in turn, so that a short run has some of each. */

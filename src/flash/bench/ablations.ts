@@ -41,7 +41,7 @@ interface Ablation {
 }
 
 /** Nemo as its authors describe and ship it: filters of 40 objects, 50 to a page, no guard against old values. */
-export const PAPER_NEMO: NemoOptions = {
+const PAPER_NEMO: NemoOptions = {
   ...{
     filterObjects: 40,
     groupSetGroups: 50,
@@ -160,7 +160,10 @@ const ABLATIONS: Readonly<Record<string, Ablation>> = {
       nemoCase("ours, threshold 3 %", { flushThreshold: 0.03 }),
       nemoCase("ours, 25 % of the index in RAM", { indexCachedShare: 0.25 }),
       nemoCase("ours, threshold 3 %, 25 % of the index", { flushThreshold: 0.03, indexCachedShare: 0.25 }),
-      { ...nemoCase("ours, second sight", {}), front: { admission: "second-sight" } },
+      nemoCase("ours, hot and cold", { writeBack: "hot-and-cold" }),
+      nemoCase("ours, hot and cold, threshold 3 %, 25 % of the index", {
+        ...{ writeBack: "hot-and-cold", flushThreshold: 0.03, indexCachedShare: 0.25 },
+      }),
     ],
   },
 };

@@ -7,6 +7,7 @@ import type { FlashCache } from "../cache/flash-cache.ts";
 import type { DeviceCounters } from "../device/zone-device.ts";
 import { createEventBatch, DELETE, type EventBatch, type EventSource, SET } from "../workload/event-batch.ts";
 import { writeKey } from "../workload/key-bytes.ts";
+import { MAX_KEY_BYTES } from "../workload/trace/trace-row.ts";
 import { CheckedValues } from "./checked-values.ts";
 import { LatencyHistogram } from "./latency-histogram.ts";
 
@@ -61,14 +62,13 @@ export interface Replay {
 /** Enough that what a batch costs is little; few enough that a signal is soon noticed. */
 const BATCH_EVENTS = 4096;
 const READINGS_PER_TURN = 4;
-const LONGEST_KEY = 256;
 const LONGEST_VALUE = 64 << 10;
 /** FlashCache's own byte behind each value: values are as much shorter, so that objects have the size of the stream's. */
 const SEAL_BYTES = 1;
 
 /** Turns of the cache, written and admitted, before a state can be called steady, and how little it then changes in a turn. */
-export const STEADY_TURNS = 3;
-export const STEADY_CHANGE = 0.01;
+const STEADY_TURNS = 3;
+const STEADY_CHANGE = 0.01;
 
 /** @throws the signal's reason */
 export async function replay(options: ReplayOptions): Promise<Replay> {
@@ -135,7 +135,7 @@ class Run {
     this.#options = options;
     this.#isTimed = options.timed ?? false;
     this.#isChecked = (options.inFlight ?? 1) === 1;
-    this.#keys = Array.from({ length: LONGEST_KEY + 1 }, (_, length) => new Uint8Array(length));
+    this.#keys = Array.from({ length: MAX_KEY_BYTES + 1 }, (_, length) => new Uint8Array(length));
   }
 
   async answer(batch: EventBatch, events: number, inFlight: number): Promise<void> {

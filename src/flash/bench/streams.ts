@@ -4,7 +4,7 @@ import { GETS_ONLY } from "../workload/population.ts";
 import { MAX_OBJECT_BYTES, presetWorkload, type WorkloadName } from "../workload/presets.ts";
 
 /** Keys that come again, in bytes over those of the cache: in the middle of the published 2 to 3. */
-export const WORKING_SET = 2.5;
+const WORKING_SET = 2.5;
 
 export interface StreamOptions {
   readonly cacheBytes: number;

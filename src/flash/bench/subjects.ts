@@ -46,7 +46,7 @@ const DRIVE_RESERVE = 0.2;
 const ZONES_RESERVE = 0.05;
 
 /** What the row of Kangaroo is called whose sets lie on a drive that cleans by itself; that on zones has no name. */
-export const ON_A_DRIVE = "sets on a drive";
+const ON_A_DRIVE = "sets on a drive";
 
 export function fairywren(variant: string, options: FairywrenOptions): Subject {
   return { engine: "fairywren", variant, options };

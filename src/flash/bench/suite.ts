@@ -2,12 +2,14 @@
  * The flash bench: every engine on the same stream to its steady state, then ablations, then speed on a real file. What each step
  * is, is decided elsewhere (`subjects.ts`, `ablations.ts`, `speed.ts`); here they are run one after another and put together.
  */
+import path from "node:path";
 import { describeMachine, warmsetVersion } from "../../bench/machine.ts";
 import { FlashCache, type FlashCacheOptions } from "../cache/flash-cache.ts";
 import { usualZoneBytes } from "../cache/open-flash-cache.ts";
 import type { EngineName } from "../engine.ts";
-import type { Workload } from "../workload/event-batch.ts";
+import type { EventSource } from "../workload/event-batch.ts";
 import type { WorkloadName } from "../workload/presets.ts";
+import { TraceFile, type TraceFormat } from "../workload/trace/trace-file.ts";
 import { planAblations } from "./ablations.ts";
 import { type ReplayProgress, replay } from "./replay.ts";
 import type { FlashAblation, FlashBenchResult, FlashRow, SpeedRow } from "./results.ts";
@@ -27,6 +29,8 @@ export interface FlashSuiteOptions {
   /** In front of the engine. */
   readonly ramBytes: number;
   readonly workload: WorkloadName;
+  /** A published trace that the engines are asked instead; ablations are not. */
+  readonly trace?: { readonly file: string; readonly format: TraceFormat };
   readonly seed: number;
   readonly mostTurns: number;
   /** Of `ABLATION_NAMES`. */
@@ -49,7 +53,7 @@ const REAL_IN_FLIGHT = 16;
 
 /** @throws FlashError, the signal's reason */
 export async function runFlashSuite(options: FlashSuiteOptions): Promise<FlashBenchResult> {
-  const { engines, cacheBytes, workload, seed, file, signal, onMessage } = options;
+  const { engines, cacheBytes, workload, trace, seed, file, signal, onMessage } = options;
   const startedAt = performance.now();
   const zoneBytes = options.zoneBytes ?? usualZoneBytes(cacheBytes);
   const rows: FlashRow[] = [];
@@ -59,7 +63,8 @@ export async function runFlashSuite(options: FlashSuiteOptions): Promise<FlashBe
   const result = (complete: boolean): FlashBenchResult => ({
     kind: "flash",
     configuration: {
-      ...{ command: options.command, warmset: warmsetVersion(), machine: describeMachine(), workload },
+      ...{ command: options.command, warmset: warmsetVersion(), machine: describeMachine() },
+      workload: trace === undefined ? workload : `trace ${path.basename(trace.file)}`,
       ...{ cacheBytes, zoneBytes, ramBytes: options.ramBytes, seed, mostTurns: options.mostTurns },
     },
     date: new Date().toISOString(),
@@ -77,7 +82,8 @@ export async function runFlashSuite(options: FlashSuiteOptions): Promise<FlashBe
   };
 
   for (const subject of engines.flatMap((engine) => subjectsOf(engine, file !== undefined))) {
-    const stream = namedStream(workload, { cacheBytes, seed });
+    await using traced = trace && new TraceFile(trace.file, trace.format, signal && { signal });
+    const stream = traced ?? namedStream(workload, { cacheBytes, seed });
     rows.push(await runSubject({ ...options, subject, stream, zoneBytes, note }));
     told(rows[rows.length - 1]);
   }
@@ -121,7 +127,7 @@ export async function runFlashSuite(options: FlashSuiteOptions): Promise<FlashBe
 interface SubjectRun
   extends Pick<FlashSuiteOptions, "cacheBytes" | "ramBytes" | "mostTurns" | "file" | "signal" | "onProgress"> {
   readonly subject: Subject;
-  readonly stream: Workload;
+  readonly stream: EventSource;
   readonly zoneBytes: number;
   readonly front?: Pick<FlashCacheOptions, "admission" | "rememberedKeys">;
   readonly note: (text: string) => void;

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { Randomness } from "../../predict/randomness.ts";
-import { theoreticalDlwa } from "./dlwa-theory.ts";
+import { theoreticalDlwa } from "./dlwa-theory.test-data.ts";
 import { type Cleaning, FlashMap } from "./flash-map.ts";
 
 /** Steady-state write amplification of uniform random writes. */

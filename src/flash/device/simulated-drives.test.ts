@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { Randomness } from "../../predict/randomness.ts";
-import { theoreticalDlwa } from "./dlwa-theory.ts";
+import { theoreticalDlwa } from "./dlwa-theory.test-data.ts";
 import { PageMappedFtl } from "./page-mapped-ftl.ts";
 import { SimulatedFdp } from "./simulated-fdp.ts";
 import { SimulatedZns, ZN540_ZONE_BYTES } from "./simulated-zns.ts";

@@ -10,7 +10,7 @@ import { crc32 } from "node:zlib";
 import { PAGE_BYTES } from "../device/zone-device.ts";
 import { sealPage, verifyKind } from "./sealed-page.ts";
 
-export const FORMAT_VERSION = 1;
+const FORMAT_VERSION = 1;
 /** Pages of a zone that are not sets. */
 export const FRAME_PAGES = 2;
 

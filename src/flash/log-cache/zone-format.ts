@@ -12,8 +12,8 @@ import { crc32 } from "node:zlib";
 import { PAGE_BYTES } from "../device/zone-device.ts";
 import { FlashError } from "../errors.ts";
 
-export const STAMP_BYTES = 64;
-export const LIST_ENTRY_BYTES = 8;
+const STAMP_BYTES = 64;
+const LIST_ENTRY_BYTES = 8;
 /** In the first page, so that one flipped bit or torn sector does not lose a zone that has no footer yet. */
 const SECOND_STAMP = PAGE_BYTES / 2;
 const MAGIC = "WLOG";

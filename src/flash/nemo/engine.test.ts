@@ -104,6 +104,12 @@ describe("nemo's objects", () => {
     await expect(openNemo(zones(8, 2), {})).rejects.toThrow("too few");
     await expect(openNemo(zones(8, 8), { groupSetGroups: 114 })).rejects.toThrow("do not share a page");
     await expect(openNemo(zones(8, 8), { indexCachedShare: 2 })).rejects.toThrow("indexCachedShare");
+    for (const [name, value] of [
+      ["salt", -1],
+      ["epoch", 2 ** 32],
+      ["checkpointZones", 0.5],
+    ] as const)
+      await expect(openNemo(zones(8, 8), { [name]: value })).rejects.toThrow(name);
   });
 });
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { type FillRung, fillRung } from "./fill-ladder.ts";
+import { type FillRung, fillRung } from "./fill-ladder.test-data.ts";
 
 /** Known from a simulation of the placing alone, at 4,096 sets and 61 allowed failures; per cent, and per cent sacrificed. */
 const KNOWN = {

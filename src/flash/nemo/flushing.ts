@@ -3,6 +3,7 @@
  * enough of them their index group. Flushes come one after another; what has gone wrong is thrown and not tried again.
  */
 import { PAGE_BYTES } from "../device/zone-device.ts";
+import { FlashError } from "../errors.ts";
 import { pageChecksum, sealPage } from "../format/sealed-page.ts";
 import { sealSet, setChecksum } from "../format/set-page.ts";
 import { bodyChecksumOf, writeFooter, writeHeader } from "../format/zone-frame.ts";
@@ -11,9 +12,14 @@ import { frameOf, type NemoState } from "./state.ts";
 import { writeBack } from "./write-back.ts";
 import { writeZone } from "./zone-writing.ts";
 
+/** Frames and sets have 32 bits for a set group's number: enough to write a petabyte in the smallest zones of a file. */
+const MOST_SET_GROUPS = 2 ** 32;
+
 /** Writes `state.ram.out`. @throws FlashError `read-only`: `out` stays where it is and can be read */
 export async function flushSetGroup(state: NemoState, out: SetGroup): Promise<void> {
   const { counts, pool, shape, ram, index } = state;
+  if (pool.next >= MOST_SET_GROUPS)
+    throw new FlashError("read-only", "the cache has used up the numbers of its zones: make a new one");
   const fresh = out.objects;
   const freshBytes = out.entryBytes;
   if (pool.isFull) await evictOldest(state, out);

@@ -3,9 +3,10 @@ import { describe, expect, it } from "vitest";
 import { MemoryZones } from "../device/memory-zones.ts";
 import { PAGE_BYTES } from "../device/zone-device.ts";
 import { type HashedKey, hashKey } from "../key-hash.ts";
-import type { NemoEngine } from "./engine.ts";
+import { NemoEngine } from "./engine.ts";
 import { openNemo } from "./open.ts";
-import type { NemoOptions } from "./options.ts";
+import { type NemoOptions, shapeOf } from "./options.ts";
+import { emptyState } from "./state.ts";
 
 const SETS = 6;
 const ZONE_BYTES = (SETS + 2) * PAGE_BYTES;
@@ -214,6 +215,33 @@ describe("opening after a close", () => {
     const again = await openNemo(device.reopened(), options);
     expect(await found(again, count)).toEqual(before);
     expect(again.stats().unsavedBytes).toBeGreaterThan(0);
+  });
+});
+
+describe("the last numbers of set groups", () => {
+  it("are used, and then the cache is read-only", async () => {
+    const device = new MemoryZones({ zones: ZONES, zoneBytes: ZONE_BYTES });
+    const state = emptyState(device, shapeOf(device, OPTIONS));
+    // The first of an index group, so that the four that are left fill one and begin the next.
+    state.pool.next = 2 ** 32 - 4;
+    state.pool.oldest = state.pool.next;
+    state.index.groupNumber = state.pool.next / 3;
+    const engine = new NemoEngine(state, { written: 0, read: 0, resets: 0 }, undefined);
+    const count = 48;
+    for (let n = 0; n < count; n++) {
+      await engine.put(keyOf(n), objectOf(n));
+      if (n % 12 === 11) await engine.flush();
+    }
+    expect(engine.stats()).toMatchObject({ setGroupsWritten: 4, indexGroupsWritten: 1, residentObjects: count });
+    expect((await found(engine, count)).length).toBe(count);
+
+    const again = await openNemo(device.reopened(), OPTIONS);
+    expect((await found(again, count)).length).toBe(count);
+    await again.put(keyOf(count), objectOf(count));
+    await expect(again.flush()).rejects.toMatchObject({ kind: "read-only" });
+    expect(await again.put(keyOf(count + 1), objectOf(count + 1))).toBe(false);
+    expect((await found(again, count + 1)).length).toBe(count + 1);
+    await again.close();
   });
 });
 

@@ -45,9 +45,9 @@ export interface NemoOptions {
   readonly maxObjectBytes?: number;
   /** Zones kept for what is in RAM at a close; with 0 a close loses it. @default 3 */
   readonly checkpointZones?: number;
-  /** Another salt or epoch is another cache: zones of the old one count as empty. @default 0 */
+  /** Another salt or epoch is another cache: zones of the old one count as empty. 0 to 2^32 - 1. @default 0 */
   readonly salt?: number;
-  /** @default 0 */
+  /** 0 to 2^32 - 1. @default 0 */
   readonly epoch?: number;
 }
 
@@ -83,7 +83,10 @@ export function shapeOf(device: Pick<ZoneDevice, "zones" | "zoneBytes">, options
   if (!(groupSetGroups >= 1 && rowBytesOf(groupSetGroups) * filter.bits <= PAYLOAD_BYTES))
     throw new FlashError("bad-options", `${groupSetGroups} filters of ${filter.bytes} bytes do not share a page`);
   const sets = device.zoneBytes / PAGE_BYTES - FRAME_PAGES;
-  const checkpointZones = options.checkpointZones ?? 3;
+  const { checkpointZones = 3, salt = 0, epoch = 0 } = options;
+  for (const [name, value] of Object.entries({ checkpointZones, salt, epoch }))
+    if (!(Number.isInteger(value) && value >= 0 && value < 2 ** 32))
+      throw new FlashError("bad-options", `${name} must be a whole number from 0 to 2^32 - 1, not ${value}`);
   const setGroups = setGroupsOf(device.zones - checkpointZones, groupSetGroups);
   if (sets < 1 || setGroups < 1)
     throw new FlashError(
@@ -113,8 +116,8 @@ export function shapeOf(device: Pick<ZoneDevice, "zones" | "zoneBytes">, options
     writeBack: options.writeBack ?? "hot",
     strict: (options.consistency ?? "strict") === "strict",
     maxObjectBytes: Math.min(options.maxObjectBytes ?? MAX_OBJECT_BYTES, MAX_OBJECT_BYTES),
-    salt: options.salt ?? 0,
-    epoch: options.epoch ?? 0,
+    salt,
+    epoch,
   };
 }
 

@@ -24,7 +24,7 @@ beforeAll(async () => {
   const delta = { architecture, experts, used, width, method: "moved at random", layers };
   await writeRouterSafetensors(router, { delta, report: {} });
   result = await runEvaluation(job());
-}, 60_000);
+}, 240_000);
 afterAll(() => rmSync(folder, { recursive: true }));
 
 function job(): EvaluationJob {
@@ -112,7 +112,7 @@ it("warm caches hit more, miss less, and see no other text", async () => {
     expect(own.drift.perplexity.value / variant(name).drift.perplexity.value).toBeCloseTo(1, 1);
   }
   expect(warm.variants[0].forced.eor).toEqual(variant("base").forced.eor);
-}, 60_000);
+}, 240_000);
 
 it("has intervals by document, and sums by domain", () => {
   const { forced, domains } = variant("full");

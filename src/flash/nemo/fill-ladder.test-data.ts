@@ -36,15 +36,6 @@ export interface FillLadderOptions {
   readonly seed?: number;
 }
 
-export async function fillLadder(options: FillLadderOptions): Promise<FillRung[]> {
-  return [
-    await fillRung("naive", options),
-    await fillRung("buffered", options),
-    await fillRung("delayed", options),
-    await fillRung("both", options),
-  ];
-}
-
 export async function fillRung(name: FillRung["name"], options: FillLadderOptions): Promise<FillRung> {
   const { sets, sigma, meanBytes = 246, allowedFailures, flushes = 6, seed = 1 } = options;
   const engine = await openNemo(new ForgetfulZones(sets), {

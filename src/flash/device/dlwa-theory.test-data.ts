@@ -1,4 +1,4 @@
-/** What random page writes cost a drive, by theory: to judge the simulated ones, and to print beside them. */
+/** What random page writes cost a drive, by theory: what simulated ones are judged by. */
 
 /**
  * Device-level write amplification of uniform random page writes under FIFO cleaning: 1 / (1 - d) with
