@@ -2,7 +2,6 @@
  * What is varied beside the table, one thing at a time: which engines with which settings run on which stream. Pure; `suite.ts`
  * runs it.
  */
-import type { FlashCacheOptions } from "../cache/flash-cache.ts";
 import type { NemoOptions } from "../nemo/options.ts";
 import type { Workload } from "../workload/event-batch.ts";
 import type { WorkloadName } from "../workload/presets.ts";
@@ -28,7 +27,6 @@ export interface AblationCase {
   readonly stream?: () => Workload;
   /** @default the suite's */
   readonly zoneBytes?: number;
-  readonly front?: Pick<FlashCacheOptions, "admission" | "rememberedKeys">;
   /** @default the suite's */
   readonly mostTurns?: number;
   readonly knownFill?: AblationRow["knownFill"];

@@ -4,7 +4,7 @@
  */
 import path from "node:path";
 import { describeMachine, warmsetVersion } from "../../bench/machine.ts";
-import { FlashCache, type FlashCacheOptions } from "../cache/flash-cache.ts";
+import { FlashCache } from "../cache/flash-cache.ts";
 import { usualZoneBytes } from "../cache/open-flash-cache.ts";
 import type { EngineName } from "../engine.ts";
 import type { EventSource } from "../workload/event-batch.ts";
@@ -103,7 +103,6 @@ export async function runFlashSuite(options: FlashSuiteOptions): Promise<FlashBe
         zoneBytes: one.zoneBytes ?? ablationZoneBytes,
         stream: one.stream?.() ?? namedStream(workload, scale),
         mostTurns: Math.min(one.mostTurns ?? options.mostTurns, options.mostTurns),
-        ...(one.front === undefined ? {} : { front: one.front }),
       });
       done.push({
         ...{ label: one.label, at: one.at, row },
@@ -129,7 +128,6 @@ interface SubjectRun
   readonly subject: Subject;
   readonly stream: EventSource;
   readonly zoneBytes: number;
-  readonly front?: Pick<FlashCacheOptions, "admission" | "rememberedKeys">;
   readonly note: (text: string) => void;
 }
 
@@ -138,7 +136,7 @@ async function runSubject(run: SubjectRun): Promise<FlashRow> {
   const opened = await openSubject(subject, { cacheBytes, zoneBytes, ...(file === undefined ? {} : { file }) });
   try {
     for (const text of opened.notes) run.note(text);
-    await using cache = new FlashCache(opened.engine, { ramBytes, ...run.front });
+    await using cache = new FlashCache(opened.engine, { ramBytes });
     const replayed = await replay({
       ...{ cache, counters: opened.counters, source: stream, cacheBytes, mostTurns },
       ...(file === undefined ? {} : { inFlight: REAL_IN_FLIGHT, timed: true }),

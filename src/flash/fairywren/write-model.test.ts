@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { logToSetWa, passiveLogToSetWa } from "./write-model.ts";
+import { logToSetWa, passiveLogToSetWa } from "./write-model.test-data.ts";
 
 it("gives the published settings what the exact passive model says", () => {
   const objectBytes = 246;

@@ -4,7 +4,7 @@ import { BlocksOnZones } from "../device/blocks-on-zones.ts";
 import { MemoryZones, type MemoryZonesOptions } from "../device/memory-zones.ts";
 import { PageMappedFtl } from "../device/page-mapped-ftl.ts";
 import { PAGE_BYTES } from "../device/zone-device.ts";
-import { againstMap, keyOf, residentsByFates, versionedValue } from "./against-map.ts";
+import { againstMap, keyOf, residentsByFates, versionedValue } from "./against-map.test-data.ts";
 import { type KangarooOptions, openKangaroo } from "./kangaroo.ts";
 
 const ZONE_BYTES = 8 * PAGE_BYTES;

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { MemoryZones } from "../device/memory-zones.ts";
 import { PAGE_BYTES } from "../device/zone-device.ts";
 import { entryValue, findEntry } from "../format/set-page.ts";
-import { keyOf, versionedValue } from "./against-map.ts";
+import { keyOf, versionedValue } from "./against-map.test-data.ts";
 import { SegmentRing } from "./segment-ring.ts";
 
 const ZONE_PAGES = 8;

@@ -13,7 +13,7 @@ import {
   setEntrySpare,
   TOMBSTONE,
 } from "../format/set-page.ts";
-import { keyOf, versionedValue } from "./against-map.ts";
+import { keyOf, versionedValue } from "./against-map.test-data.ts";
 import { SetFilters } from "./set-filters.ts";
 import { FAR, FIRST_PAGE, LONG, NEAR, SECOND_PAGE, SetMerge } from "./set-merge.ts";
 
