@@ -83,6 +83,7 @@ await runBenchProgram(async (signal) => {
       try {
         const row = await measure({ store, records, gets }, modelPath, signal);
         rows = [...rows.filter((one) => one.store !== store || one.records !== records), row];
+        leftOut = leftOut.filter((one) => !one.startsWith(`${name}, ${records} `));
       } catch (error) {
         signal.throwIfAborted();
         const reason = `${name}, ${records} records: ${error instanceof Error ? error.message : String(error)}`;

@@ -9,6 +9,7 @@ import os from "node:os";
 import path from "node:path";
 import { parseArgs } from "node:util";
 import { readBaseModel, readRouterFile, writeRouterSafetensors } from "../adapter/index.ts";
+import { labelledFile } from "../cli/labelled-file.ts";
 import { HOST_NODE_FLAGS } from "../engine/model-process.ts";
 import type { RouterOption } from "../engine/router-override.ts";
 import { openGguf, readMoeLayout } from "../gguf/index.ts";
@@ -183,8 +184,8 @@ interface LabelledRouter {
 }
 
 function labelled(text: string): LabelledRouter {
-  const [, label, file = text] = /^([^=/]+)=(.+)$/.exec(text) ?? [];
-  return { label: label ?? path.parse(file).name, file };
+  const { path: file, label = path.parse(file).name } = labelledFile(text);
+  return { label, file };
 }
 
 function describeRouter({ label, file }: LabelledRouter): RouterFile {

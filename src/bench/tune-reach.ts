@@ -3,13 +3,10 @@
  * budget's size, command and processes together; and whether that gives what the same text gives on the small model
  * that the large one was inflated from.
  */
-import { spawn } from "node:child_process";
-import { existsSync, mkdtempSync, rmSync, statSync } from "node:fs";
+import { mkdtempSync, rmSync, statSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
-import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { compiledModule } from "../compiled-module.ts";
 import { parseByteSize } from "../engine/byte-size.ts";
 import { formatBytes } from "../number-text.ts";
 import { DEMO_MODEL } from "./bench-model.ts";
@@ -17,10 +14,11 @@ import { keepResult, progress, resultFile, runBenchProgram, textTable, wholeNumb
 import { inflatedModel } from "./inflate.ts";
 import type { InflationTarget } from "./inflate-plan.ts";
 import { describeMachine, warmsetVersion } from "./machine.ts";
-import { createMemoryCgroup, type MemoryCgroup } from "./memory-cgroup.ts";
+import { createMemoryCgroup } from "./memory-cgroup.ts";
 import { dropPageCache } from "./page-cache.ts";
-import { ProcessTreeWatch, type TreeFigures } from "./process-tree.ts";
+import type { TreeFigures } from "./process-tree.ts";
 import { compareGates, type GateAgreement } from "./same-gates.ts";
+import { tuneCommand } from "./tune-command.ts";
 
 const HELP = `Usage: npm run bench:tune-reach -- [options]
 
@@ -57,14 +55,6 @@ interface TunedDocument {
 interface SideDocument {
   readonly eor: number;
   readonly perplexity: number;
-}
-
-interface TuneRun {
-  readonly document: TunedDocument;
-  readonly seconds: number;
-  readonly tree: TreeFigures;
-  /** Highest charge of the cgroup, page cache included; null without one. */
-  readonly cgroupPeakBytes: number | null;
 }
 
 interface Row {
@@ -116,7 +106,7 @@ await runBenchProgram(async (signal) => {
   const texts = TEXTS.map((name) => path.join(folder, "text", `${name}.txt`));
   const settings = (method: string) => [
     ...["--method", method, "--text", ...texts, "--sample-length", `${length}`, "--samples", values.samples],
-    ...["--ubatch-size", `${batch}`, "--sweeps", values.sweeps, "--budget", values.budget, "--json", "--quiet"],
+    ...["--ubatch-size", `${batch}`, "--sweeps", values.sweeps, "--budget", values.budget],
     ...(method === "local" ? ["--steps", values.steps] : []),
   ];
   const rows: Row[] = [];
@@ -135,9 +125,13 @@ await runBenchProgram(async (signal) => {
     for (const method of methods) {
       const small = { model: DEMO_MODEL, routers: path.join(scratch, `small-${method}.safetensors`) };
       progress(`${method}, the small model`);
-      const own = await tune([small.model, "--expert-memory", SMALL_EXPERTS, ...settings(method)], small.routers, {
-        signal,
-      });
+      const own = await tuneCommand<TunedDocument>(
+        [small.model, "--expert-memory", SMALL_EXPERTS, ...settings(method)],
+        small.routers,
+        {
+          signal,
+        },
+      );
       for (const target of shapes) {
         const inflated = {
           model: await inflatedModel(DEMO_MODEL, { target, signal }),
@@ -149,7 +143,7 @@ await runBenchProgram(async (signal) => {
         const made = createMemoryCgroup(memoryBytes);
         using cgroup = made.made ? made.cgroup : undefined;
         const args = [inflated.model, "--memory", values.memory, ...settings(method)];
-        const run = await tune(args, inflated.routers, { signal, cgroup });
+        const run = await tuneCommand<TunedDocument>(args, inflated.routers, { signal, cgroup });
         const { document } = run;
         rows.push({
           ...{ method, width: target.width, innerWidth: target.innerWidth, modelBytes, memoryBytes },
@@ -173,50 +167,6 @@ await runBenchProgram(async (signal) => {
   }
   process.stdout.write(values.json ? `${JSON.stringify(result())}\n` : `${table(rows)}\n`);
 });
-
-interface TuneOptions {
-  readonly signal: AbortSignal;
-  readonly cgroup?: MemoryCgroup | undefined;
-}
-
-/** The command line as a user starts it. @throws Error with its last words when it fails */
-async function tune(args: readonly string[], out: string, { signal, cgroup }: TuneOptions): Promise<TuneRun> {
-  const program = fileURLToPath(compiledModule(import.meta.url, "../cli/main.js"));
-  if (!existsSync(program)) throw new Error(`${program} is missing; compile it first: npm run build`);
-  const command = [process.execPath, program, "tune", ...args, "--out", out];
-  const [file, ...rest] = cgroup?.enter(command) ?? command;
-  const startedAt = performance.now();
-  const child = spawn(file, rest, { stdio: ["ignore", "pipe", "pipe"] });
-  using watch = new ProcessTreeWatch(child.pid ?? process.pid);
-  const kill = () => child.kill("SIGTERM");
-  signal.addEventListener("abort", kill);
-  process.once("exit", kill);
-  const text = { stdout: "", stderr: "" };
-  child.stdout.setEncoding("utf8").on("data", (more: string) => {
-    text.stdout += more;
-  });
-  child.stderr.setEncoding("utf8").on("data", (more: string) => {
-    text.stderr += more;
-  });
-  const code = await new Promise<number | null>((resolve, reject) => {
-    child.once("error", reject);
-    child.once("close", resolve);
-  });
-  signal.removeEventListener("abort", kill);
-  process.removeListener("exit", kill);
-  signal.throwIfAborted();
-  const figures = cgroup?.figures();
-  if (code !== 0 || (figures?.oomKills ?? 0) > 0)
-    throw new Error(
-      `warmset tune ended with code ${code}, ${figures?.oomKills ?? 0} killed by the limit: ${text.stderr}`,
-    );
-  return {
-    document: JSON.parse(text.stdout) as TunedDocument,
-    seconds: (performance.now() - startedAt) / 1000,
-    tree: watch.figures,
-    cgroupPeakBytes: figures?.peakBytes ?? null,
-  };
-}
 
 function shapeOf(text: string): InflationTarget {
   const match = /^(\d+)x(\d+)$/.exec(text);

@@ -26,37 +26,14 @@ export function modelPath(argument: string | undefined, settings: Settings): str
  * @throws GgufError with a context size of 0; UsageError; CacheBiasError
  */
 export function openOptions(path: string, settings: Settings): Omit<OpenModelOptions, "signal" | "onProgress"> {
-  const {
-    memory,
-    expertMemory,
-    policy,
-    learned,
-    predictor,
-    maps,
-    ctxSize,
-    threads,
-    ubatchSize,
-    backend,
-    io,
-    verbose,
-    hints,
-  } = settings;
+  const { memory, expertMemory, policy, learned, predictor, maps, hints, threads, backend, io, verbose } = settings;
+  const { ctxSize, ubatchSize } = settings;
   return withoutUndefined({
-    memory,
-    expertMemory,
-    policy,
-    learned,
-    predictor,
-    maps,
-    hints,
+    ...{ memory, expertMemory, policy, learned, predictor, maps, hints, threads, backend, io, verbose },
     cacheBias: parseCacheBias(settings.cacheBias, settings.cacheBiasRule, settings.cacheBiasKeep),
     router: routerOption(settings),
     contextSize: ctxSize === 0 ? trainedContext(path) : ctxSize,
     microBatchTokens: ubatchSize,
-    threads,
-    backend,
-    io,
-    verbose,
   });
 }
 

@@ -25,6 +25,8 @@ export interface RunConfiguration {
   readonly memory: string | number | undefined;
   readonly expertMemory: string | number | undefined;
   readonly policy: string;
+  /** File of the hints, null without. */
+  readonly hints: string | null;
   /** "off", or what the lossy routing was asked for. */
   readonly cacheBias: string;
   readonly contextSize: number;

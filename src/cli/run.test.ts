@@ -34,6 +34,7 @@ describe("run --json", () => {
     expect(document.load.ms).toBeGreaterThan(10);
     expect(document.load.bytesRead).toBe(memory.denseBytes);
     expect(document.config).toMatchObject({
+      hints: null,
       expertMemory: "50%",
       threads: 1,
       contextSize: 512,

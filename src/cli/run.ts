@@ -103,6 +103,7 @@ function configuration({ info, result }: RunFigures, settings: Settings, model: 
     memory: settings.memory ?? (settings.expertMemory === undefined ? "auto" : undefined),
     expertMemory: settings.expertMemory,
     policy: info.policy,
+    hints: settings.hints ?? null,
     cacheBias: result.cacheBias?.bias ?? "off",
     contextSize: info.contextSize,
     microBatchTokens: info.microBatchTokens,

@@ -57,6 +57,11 @@ test("wrong usage is said before anything is computed", async () => {
     [["tune", "demo", "--out", adapter], "No text"],
     [["tune", "demo", ...small, "--out", adapter, "--resume"], "give it with --checkpoint"],
     [["tune", "demo", ...small, "--out", adapter, "--lambda", "speed=1"], "weights from 0 on of trust"],
+    [
+      ["tune", "demo", ...small, "--out", adapter, "--method", "local", "--lambda", "balance=1"],
+      "balance in --lambda needs --method full",
+    ],
+    [["tune", "demo", ...small, "--out", adapter, "--lambda", "reuse=1"], "closed-form has no weighted terms"],
     [["tune", "demo", ...small, "--out", adapter, "--kl-budget", "0.02"], "needs --method full"],
     [["tune", "demo", ...small, "--out", adapter, "--method", "full", "--kl-budget", "1"], "a task that distils"],
     [["tune", "eval", "demo", ...small], "Nothing to compare"],

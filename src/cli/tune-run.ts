@@ -242,6 +242,10 @@ function tuningJob(model: string, settings: RunSettings): TuningJob {
     throw new UsageError(
       "--kl-budget needs --method full and a task that distils, such as --objective remoe+ or --task kd.",
     );
+  if (settings.lambda !== undefined && method === "closed-form")
+    throw new UsageError("closed-form has no weighted terms: its weights of nearness are given with --mu.");
+  if (settings.lambda?.balance !== undefined && method !== "full")
+    throw new UsageError("balance in --lambda needs --method full: only there is the load of a step's experts known.");
   const terms = {
     temperature: settings.softness ?? 0.15,
     residencyTarget: residencyTarget(model, settings, objective, deploy),

@@ -5,6 +5,7 @@
  */
 import { spawn } from "node:child_process";
 import fs from "node:fs";
+import { fileURLToPath } from "node:url";
 import { openAbortFile, writeAbort } from "./abort-file.ts";
 import type { JobMessage, JobRequest } from "./job-program.ts";
 import { HOST_NODE_FLAGS, KEPT_STDERR, ModelProcessError } from "./model-process.ts";
@@ -29,7 +30,7 @@ export async function runJobProcess<Job, Event, Outcome>(
 ): Promise<Outcome> {
   signal?.throwIfAborted();
   const abortDescriptor = openAbortFile();
-  const child = spawn(process.execPath, [...HOST_NODE_FLAGS, program.pathname], {
+  const child = spawn(process.execPath, [...HOST_NODE_FLAGS, fileURLToPath(program)], {
     stdio: ["ignore", "inherit", "pipe", "ipc", abortDescriptor],
     serialization: "advanced",
   });

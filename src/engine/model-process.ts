@@ -4,6 +4,7 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import fs from "node:fs";
+import { fileURLToPath } from "node:url";
 import { compiledModule } from "../compiled-module.ts";
 import { openAbortFile, writeAbort } from "./abort-file.ts";
 import { ModelError, type Reply, type Request } from "./protocol.ts";
@@ -81,7 +82,7 @@ export class ModelProcess {
     this.#onNote = options.onNote ?? ((text) => process.emitWarning(text));
     this.#abortDescriptor = openAbortFile();
     const program = compiledModule(import.meta.url, "./host.js");
-    this.#child = spawn(process.execPath, [...HOST_NODE_FLAGS, program.pathname], {
+    this.#child = spawn(process.execPath, [...HOST_NODE_FLAGS, fileURLToPath(program)], {
       stdio: ["ignore", "inherit", "pipe", "ipc", this.#abortDescriptor],
       serialization: "advanced",
     });

@@ -34,7 +34,7 @@ export interface OpenModelOptions {
   /** For the policy finemoe: a file of expert maps of this model (`warmset maps`). @default what it had learned, or none */
   readonly maps?: string;
   /**
-   * File in which it is kept what prompts use, for when they come again; see docs/flash-cache.md. Made when it does not exist.
+   * File in which it is kept what prompts use, for when they come again; see docs/hints.md. Made when it does not exist.
    * @default none
    */
   readonly hints?: string;

@@ -13,7 +13,8 @@ export interface FlashEngine {
   /** The value, in memory that stays the caller's; undefined is a miss. @throws the signal's reason, FlashError `closed` */
   get(key: HashedKey, signal?: AbortSignal): Promise<Uint8Array | undefined>;
   /**
-   * Keeps a copy. False when the object is too large or the engine is read-only. What is kept is in RAM until the engine writes it.
+   * Keeps a copy, in RAM until the engine writes it. False when the object is too large or the engine is read-only: the key then has
+   * no older value either.
    * @throws FlashError `closed`
    */
   put(key: HashedKey, value: Uint8Array): Promise<boolean>;

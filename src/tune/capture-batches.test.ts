@@ -27,6 +27,8 @@ describe("batches of a capture", () => {
     expect(captureReadBytes(narrow, layout, text)).toBe(layout.denseBytes + 10 * layout.expertBytesTotal);
     const few = captureBatches(budget(2 ** 34), large, layout, { longest: 100, documents: 2 });
     expect(few).toEqual({ rows: 200, sideBySide: 2, streams: true });
+    const long = captureBatches(budget(2 ** 34), large, layout, { longest: 700, documents: 10 });
+    expect(long).toEqual({ rows: 700, sideBySide: 1, streams: true });
   });
 
   test("long documents and a given size are cut into batches of it", () => {

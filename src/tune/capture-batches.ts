@@ -41,7 +41,7 @@ export function captureBatches(
   }
   // Only whole documents are computed side by side.
   const sideBySide = streams ? Math.max(1, Math.floor(rows / longest)) : 1;
-  return { rows: sideBySide > 1 ? sideBySide * longest : rows, sideBySide, streams };
+  return { rows: Math.min(rows, sideBySide * longest), sideBySide, streams };
 }
 
 /** Bytes that all batches of given text read from the drive, at most. */

@@ -78,14 +78,13 @@ export function gateMetrics(
     sums.mass += kept / whole;
   }
   const mean = (tokens * used) / experts;
-  const deviation = Math.sqrt(uses.reduce((sum, count) => sum + (count - mean) ** 2, 0) / experts);
   return {
     tokens,
     eor: sums.overlap / (used * Math.max(1, sums.pairs)),
     trustKl: meanTrustKl(z, zBase, tokens, rule),
     retainedMass: sums.mass / tokens,
     agreement: sums.agreement / (used * tokens),
-    loadCv: deviation / mean,
+    loadCv: variationOf(uses),
     leastUse: Math.min(...uses) / mean,
     distinctExperts: meanDistinct(ids, tokens, rule),
     lruHits: lruHitRates(ids, documents, rule),
@@ -142,15 +141,31 @@ export function collapseFindings(tuned: CollapseFigures, base: CollapseFigures):
   return findings;
 }
 
+/** Standard deviation over mean; 0 of nothing. */
+export function variationOf(values: Float32Array | Float64Array): number {
+  let sum = 0;
+  for (const value of values) sum += value;
+  const mean = sum / values.length;
+  let squares = 0;
+  for (const value of values) squares += (value - mean) ** 2;
+  return mean === 0 ? 0 : Math.sqrt(squares / values.length) / mean;
+}
+
 /** A load CV from which on it is a collapse; a base that is uneven by itself is none. */
 export function collapsedCv(base: Pick<CollapseFigures, "loadCv">): number {
   return Math.max(MOST_CV, MOST_CV_RISE * base.loadCv);
+}
+
+/** A load CV up to which routers may ship. */
+export function shippableCv(base: Pick<CollapseFigures, "loadCv">): number {
+  return Math.max(MOST_CV, SHIPPABLE_CV_RISE * base.loadCv);
 }
 
 /** Of an even share; arXiv 2608.18261 stops there. */
 const LEAST_USE = 0.01;
 const MOST_CV = 0.5;
 const MOST_CV_RISE = 1.5;
+const SHIPPABLE_CV_RISE = 1.1;
 const LEAST_DISTINCT = 0.9;
 
 function meanDistinct(ids: Int32Array, tokens: number, { experts, used }: RouterRule): number {

@@ -52,6 +52,16 @@ describe("local", () => {
     }
   });
 
+  test("the overlap term is refused where the largest logits are not the choice", async () => {
+    const weights = { ...START_WEIGHTS, overlap: 0.1 };
+    for (const more of [{ selectionBias: new Float32Array(12) }, { groups: { count: 4, used: 2 } }]) {
+      const rules = [SLOW_RULE, { ...SLOW_RULE, ...more }];
+      await expect(tuneLocal({ ...subject, rules }, { ...plan, weights })).rejects.toMatchObject({
+        kind: "unsupported-router",
+      });
+    }
+  });
+
   test("without locality the gate stays where it is, bit for bit, also from further away", () => {
     const own = readLayerInputs(inputs.files, 0, training);
     const none = { ...START_WEIGHTS, reuse: 0, smooth: 0, lag: 0, windowEntropy: 0 };

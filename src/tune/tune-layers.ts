@@ -13,7 +13,7 @@ import { type ClosedFormPlan, DEFAULT_MUS, systemTokens } from "./closed-form/sl
 import { TuneError, type TuneErrorKind } from "./errors.ts";
 import type { GateMetrics } from "./gate-metrics.ts";
 import type { LayerResult, LayerTask } from "./layer-tasks.ts";
-import type { LocalPlan } from "./local/tune-layer.ts";
+import { type LocalPlan, requireChoiceByLogits } from "./local/tune-layer.ts";
 import type { BaseGate } from "./router-delta.ts";
 import type { RouterRule } from "./router-forward.ts";
 
@@ -54,9 +54,10 @@ export interface TuneSubject {
   readonly rules: readonly RouterRule[];
 }
 
-/** By layer, one gate each. @throws TuneError `wrong-model`, `too-little-data`, `diverged` */
+/** By layer, one gate each. @throws TuneError `wrong-model`, `unsupported-router`, `too-little-data`, `diverged` */
 export async function tuneLocal(subject: TuneSubject, options: LocalOptions = {}): Promise<LayerResult[]> {
-  const { start, steps = 400, batchTokens = 2048 } = options;
+  const { start, steps = 400, batchTokens = 2048, weights } = options;
+  if (weights !== undefined) requireChoiceByLogits(weights, subject.rules);
   const plan = localPlan(options);
   return tune(
     subject,

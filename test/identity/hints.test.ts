@@ -2,7 +2,7 @@
  * Hints change when experts are read and what is given up, never what is computed: with true, wrong, old and broken ones the output
  * is stock llama.cpp's, bit for bit, and the hints have worked.
  */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -11,22 +11,15 @@ import { MemoryHints } from "../../src/flash/hints/memory-hints.ts";
 import { HINT_BITS, SegmentCodec } from "../../src/flash/hints/segment-hint.ts";
 import { ThreadLink } from "../../src/flash/hints/thread-link.ts";
 import { openGguf, readMoeLayout, toModelShape } from "../../src/gguf/index.ts";
-import { loadLibraries, loadModel } from "../../src/llama/index.ts";
 import { policyByName } from "../../src/policy/index.ts";
 import { firstDifference } from "./conversation.ts";
+import { DEMO_MODEL, demoModel, TIGHT_RUN } from "./demo-conversation.ts";
 import { type ModelUnderTest, runEngine, StockTranscripts } from "./engine.ts";
 import { policyResources } from "./policy-resources.ts";
-import type { IdentityRun } from "./run-plan.ts";
 
-const DEMO_MODEL = join(import.meta.dirname, "../../models/demo-moe-q8_0.gguf");
-const TEXT = join(import.meta.dirname, "../../models/text/prose.txt");
 const folder = mkdtempSync(join(tmpdir(), "identity-hints-"));
 afterAll(() => rmSync(folder, { recursive: true }));
 
-const RUN: IdentityRun = {
-  budget: "quarter",
-  ...{ policy: "lru", addition: "", file: "single", storage: "owned, direct", recyclePages: true },
-};
 const shape = toModelShape(readMoeLayout(openGguf(DEMO_MODEL)));
 const codec = new SegmentCodec(shape, HINT_BITS);
 
@@ -35,17 +28,12 @@ describe("with hints the demo model says what stock llama.cpp says", () => {
   let model: ModelUnderTest;
 
   beforeAll(() => {
-    using loaded = loadModel(loadLibraries(), DEMO_MODEL);
-    model = {
-      ...{ single: DEMO_MODEL, split: DEMO_MODEL, contextSize: 512, microBatchTokens: 32, threads: 1 },
-      words: loaded.vocabulary.tokenize(readFileSync(TEXT, "utf8").slice(0, 1500)),
-      length: { promptTokens: 100, answerTokens: 17 },
-    };
+    model = demoModel();
   }, 60_000);
 
   /** Runs the conversation; what the policy and the hints say of it. */
   function figuresWith(link: HintLink, policy: string): Readonly<Record<string, number>> {
-    const { transcript, statistics, microBatchTokens } = runEngine(model, RUN, {
+    const { transcript, statistics, microBatchTokens } = runEngine(model, TIGHT_RUN, {
       policy: policyByName(policy, policyResources(DEMO_MODEL)),
       hints: { link, salt: "the model" },
     });

@@ -2,22 +2,19 @@
  * Every policy that has a name, and variants of those with mechanisms of their own, in a tight cache over a prompt of several
  * micro-batches and some fifty decode steps: the output is stock llama.cpp's, bit for bit, and the mechanisms have worked.
  */
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Policy } from "../../src/cache/policy.ts";
 import { totalCounters } from "../../src/cache/statistics.ts";
-import { loadLibraries, loadModel } from "../../src/llama/index.ts";
 import { policyByName, policyNames } from "../../src/policy/index.ts";
 import { makeTinyModel, tinyModel } from "../tiny-models/index.ts";
 import { firstDifference } from "./conversation.ts";
+import { DEMO_MODEL, demoModel, TIGHT_RUN } from "./demo-conversation.ts";
 import { type EngineRecord, type ModelUnderTest, runEngine, StockTranscripts } from "./engine.ts";
 import { policyResources } from "./policy-resources.ts";
-import type { IdentityRun } from "./run-plan.ts";
 
-const DEMO_MODEL = join(import.meta.dirname, "../../models/demo-moe-q8_0.gguf");
-const TEXT = join(import.meta.dirname, "../../models/text/prose.txt");
 const folder = mkdtempSync(join(tmpdir(), "identity-policies-"));
 afterAll(() => rmSync(folder, { recursive: true }));
 
@@ -71,14 +68,9 @@ const SHOWN: Readonly<Record<string, readonly string[]>> = {
   warmset: ["prefetchesUsed"],
 };
 
-const RUN: IdentityRun = {
-  budget: "quarter",
-  ...{ policy: "lru", addition: "", file: "single", storage: "owned, direct", recyclePages: true },
-};
-
 /** The conversation under a policy, held against stock llama.cpp's; what its counters and its own figures say. */
 function figuresUnder(policy: Policy, model: ModelUnderTest, stock: StockTranscripts): Record<string, number> {
-  const record: EngineRecord = runEngine(model, RUN, { policy });
+  const record: EngineRecord = runEngine(model, TIGHT_RUN, { policy });
   const expected = stock.of(model, record.microBatchTokens);
   expect(record.transcript.tokens).toEqual(expected.tokens);
   expect(firstDifference(record.transcript, expected)).toBe(-1);
@@ -95,12 +87,7 @@ describe("the demo model says what stock llama.cpp says", () => {
   let model: ModelUnderTest;
 
   beforeAll(() => {
-    using loaded = loadModel(loadLibraries(), DEMO_MODEL);
-    model = {
-      ...{ single: DEMO_MODEL, split: DEMO_MODEL, contextSize: 512, microBatchTokens: 32, threads: 1 },
-      words: loaded.vocabulary.tokenize(readFileSync(TEXT, "utf8").slice(0, 1500)),
-      length: { promptTokens: 100, answerTokens: 17 },
-    };
+    model = demoModel();
     expect(model.words.length).toBeGreaterThan(200);
     expect(stock.of(model, model.microBatchTokens).tokens.length).toBeGreaterThan(48);
   }, 60_000);

@@ -64,9 +64,15 @@ export async function runLiveHints(recorded: RecordedRequests, options: LiveHint
   const folder = mkdtempSync(path.join(benchFolder(), "hints-"));
   try {
     const all = options.policies.flatMap((policy) => options.variants.map((variant) => ({ policy, ...variant })));
+    let first: KeptRun | undefined;
     for (let round = options.firstRound; round < options.firstRound + options.rounds; round++)
-      for (const one of alternatingOrder(all, round))
-        options.onRun(await liveRun(recorded, options, folder, one, round));
+      for (const one of alternatingOrder(all, round)) {
+        const run = await liveRun(recorded, options, folder, one, round);
+        first ??= run;
+        if (run.predictions.join() !== first.predictions.join())
+          throw new Error(`${run.policy}, ${run.state}: it said something else than ${first.policy}, ${first.state}`);
+        options.onRun(run);
+      }
   } finally {
     rmSync(folder, { recursive: true });
   }
@@ -100,6 +106,7 @@ async function liveRun(
   });
   if (outcome.status === "failed") throw new Error(`${policy}, ${state}: ${outcome.reason}`);
   const run = outcome.result as LiveHintRun;
+  if (run.problem !== undefined) throw new Error(`${policy}, ${state}: ${run.problem}`);
   return { ...run, policy, state, engine: engine ?? null, round, hintsInStore };
 }
 

@@ -35,7 +35,7 @@ export function renderCurvesHtml(result: CurvesResult): string {
 export function curveFigures(result: CurvesResult): Figure[] {
   const kl: CurveQuality = {
     id: "kl",
-    over: "KL",
+    title: "KL",
     axis: "mean KL of the predictions from the base's (nats a token)",
     limit: 0.02,
     value: ({ meanKl }) => meanKl,
@@ -43,20 +43,20 @@ export function curveFigures(result: CurvesResult): Figure[] {
   };
   const perplexity: CurveQuality = {
     id: "perplexity",
-    over: "perplexity",
+    title: "perplexity",
     axis: "change of perplexity (%)",
     limit: 1,
     value: ({ perplexityChange }) => 100 * perplexityChange,
     text: (value) => value.toFixed(2),
   };
-  const bytes: CurveCost = {
+  const bytes: CurveAxis = {
     id: "bytes",
     title: "Bytes read per token",
     axis: "MB read per token",
     value: ({ engine }) => (engine?.bytesPerToken ?? Number.NaN) / 1e6,
     text: (value) => value.toFixed(0),
   };
-  const time: CurveCost = {
+  const time: CurveAxis = {
     id: "time",
     title: "Time of a token",
     axis: "ms a token",
@@ -66,17 +66,12 @@ export function curveFigures(result: CurvesResult): Figure[] {
   return [bytes, time].flatMap((cost) => [kl, perplexity].flatMap((quality) => curve(result, cost, quality) ?? []));
 }
 
-interface CurveQuality {
-  readonly id: string;
-  readonly over: string;
-  readonly axis: string;
+interface CurveQuality extends CurveAxis {
   /** What the project takes for harmless: a dotted upright. */
   readonly limit: number;
-  readonly value: (point: CurvePoint) => number;
-  readonly text: (value: number) => string;
 }
 
-interface CurveCost {
+interface CurveAxis {
   readonly id: string;
   readonly title: string;
   readonly axis: string;
@@ -102,7 +97,7 @@ interface XY {
 const TUNED_COLOURS = [PALETTE.subject.light, PALETTE.picked.light];
 const BOTH_COLOURS = [PALETTE.third.light, PALETTE.related.light];
 
-function curve(result: CurvesResult, cost: CurveCost, quality: CurveQuality): Figure | undefined {
+function curve(result: CurvesResult, cost: CurveAxis, quality: CurveQuality): Figure | undefined {
   const { configuration, points, rounds } = result;
   const ran = points.filter(({ engine }) => engine !== null);
   const base = ran.find(({ family }) => family === "base");
@@ -110,7 +105,7 @@ function curve(result: CurvesResult, cost: CurveCost, quality: CurveQuality): Fi
   const at = (point: CurvePoint): XY => ({ name: point.name, x: quality.value(point), y: cost.value(point) });
   const lines = curveLines(ran, base, at);
   const all = ran.map(at);
-  const title = `${cost.title} over ${quality.over}`;
+  const title = `${cost.title} over ${quality.title}`;
   const least = Math.min(0, ...all.map(({ x }) => x));
   const most = Math.max(quality.limit, ...all.map(({ x }) => x));
   return figure({

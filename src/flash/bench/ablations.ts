@@ -56,6 +56,8 @@ const LADDER_ZONES = 10;
 /** New objects have no steady state to wait for. */
 const LADDER_TURNS = 1;
 const FRAME_PAGES = 2;
+/** Of the mix: how many objects a cache is taken to hold. */
+const MEAN_OBJECT_BYTES = 246;
 
 const RUNGS: Readonly<Record<Rung, NemoOptions>> = {
   naive: { bufferedSetGroups: false, delayedFlush: false, writeBack: "off" },
@@ -134,6 +136,25 @@ const ABLATIONS: Readonly<Record<string, Ablation>> = {
         { ...nemoCase("nemo, advisory", { consistency: "advisory" }), stream },
         ...engines,
       ];
+    },
+  },
+  change: {
+    title: "Popularity that changes",
+    setting:
+      "nemo; a step each quarter as many requests as objects fit: 1 % of the ranks get other keys, 1 % of the keys are replaced by new ones, or, each 20 steps, all ranks get other keys",
+    cases: ({ cacheBytes, seed, workload }) => {
+      const everyOperations = Math.ceil(cacheBytes / MEAN_OBJECT_BYTES / 4);
+      const step = { share: 0.01, everyOperations };
+      const changes = {
+        none: {},
+        drift: { drift: step },
+        churn: { churn: step },
+        phases: { phaseOperations: 20 * everyOperations },
+      };
+      return Object.entries(changes).map(([label, one]) => ({
+        ...nemoCase(label, {}),
+        stream: () => namedStream(workload, { cacheBytes, seed, changes: one }),
+      }));
     },
   },
   fairywren: {

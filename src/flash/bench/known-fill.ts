@@ -3,6 +3,7 @@
  * 4,072 usable bytes, 14 bytes beside an object, order of placing as in the paper. From a simulation of the placing alone, made
  * independently of this project's engine; about +-1 point, naive +-3 points with few sets.
  */
+import type { AblationRow } from "./results.ts";
 
 export type Rung = "naive" | "B" | "P" | "B+P";
 
@@ -24,6 +25,16 @@ const KNOWN: readonly KnownFill[] = [
   { sets: 4096, sigma: 0, fill: { naive: 0.341, B: 0.723, P: 0.507, "B+P": 0.831 } },
   { sets: 4096, sigma: 0.9, fill: { naive: 0.124, B: 0.457, P: 0.364, "B+P": 0.747 } },
 ];
+
+/** A rung's fill beside what is known for it: of new objects where that was simulated, of all where it was published. */
+export function rungFill({ row, knownFill }: AblationRow) {
+  const simulated = knownFill?.simulated ?? null;
+  return {
+    fill: simulated === null ? row.fillRate.all : row.fillRate.fresh,
+    known: simulated ?? knownFill?.published ?? null,
+    isSimulated: simulated !== null,
+  };
+}
 
 /** Undefined: not known for this many sets (within 1 %) and this spread. */
 export function knownFill(rung: Rung, sets: number, sigma: number): number | undefined {

@@ -24,13 +24,13 @@ export interface SpeedOptions {
   readonly cacheBytes: number;
   readonly zoneBytes: number;
   readonly seed: number;
-  /** Of each measurement. @default 3 */
-  readonly seconds?: number;
   readonly signal?: AbortSignal;
   readonly onMessage?: (message: string) => void;
 }
 
 const IN_FLIGHT = [16, 64];
+/** Of each measurement. */
+const SECONDS = 3;
 const BATCH_EVENTS = 4096;
 /** Objects in the RAM in front while gets from RAM are counted. */
 const RAM_OBJECTS = 20_000;
@@ -44,13 +44,13 @@ const LARGEST_SCRATCH_BYTES = 2 ** 30;
 
 /** @throws SystemCallError without direct I/O, FlashError, the signal's reason */
 export async function measureSpeed(options: SpeedOptions): Promise<readonly SpeedRow[]> {
-  const { file, cacheBytes, zoneBytes, seconds = 3, signal, onMessage } = options;
+  const { file, cacheBytes, zoneBytes, signal, onMessage } = options;
   const device = (inFlight: number): DeviceFigures => {
     onMessage?.(`measuring the drive with ${inFlight} reads in flight`);
     const bytes = Math.min(LARGEST_SCRATCH_BYTES, cacheBytes - (cacheBytes % 2 ** 20));
-    return measureDevice({ directory: path.dirname(path.resolve(file)), inFlight, seconds, bytes });
+    return measureDevice({ directory: path.dirname(path.resolve(file)), inFlight, seconds: SECONDS, bytes });
   };
-  const rows: SpeedRow[] = [await ramGets(seconds)];
+  const rows: SpeedRow[] = [await ramGets()];
   for (const [what, nemo] of [
     [SPEED.flashGets, { indexCachedShare: 1 }],
     ["gets, half of the index on flash", {}],
@@ -65,11 +65,10 @@ export async function measureSpeed(options: SpeedOptions): Promise<readonly Spee
       for (const inFlight of IN_FLIGHT) {
         const own = device(inFlight);
         onMessage?.(`${what}, ${inFlight} in flight`);
-        rows.push(await flashGets(what, cache, filled.objects, own, { inFlight, seconds, ...(signal && { signal }) }));
+        rows.push(await flashGets(what, cache, filled.objects, own, { inFlight, ...(signal && { signal }) }));
       }
       // Last: each of its set-groups evicts one.
-      if (what === SPEED.flashGets)
-        rows.push(await zoneWrites(cache, zones, filled.objects, device(IN_FLIGHT[0]), seconds));
+      if (what === SPEED.flashGets) rows.push(await zoneWrites(cache, zones, filled.objects, device(IN_FLIGHT[0])));
     } finally {
       devices.remove();
     }
@@ -79,7 +78,6 @@ export async function measureSpeed(options: SpeedOptions): Promise<readonly Spee
 
 interface Filled {
   readonly objects: number;
-  readonly setsPerSecond: number;
   /** Calls of set alone. */
   readonly seconds: number;
   readonly hostBytes: number;
@@ -112,12 +110,12 @@ async function fill(cache: FlashCache, { cacheBytes, seed, signal }: SpeedOption
     signal?.throwIfAborted();
   }
   const { deviceBytesWritten } = cache.stats().engine;
-  return { objects, setsPerSecond: (1000 * objects) / ms, seconds: ms / 1000, hostBytes: deviceBytesWritten };
+  return { objects, seconds: ms / 1000, hostBytes: deviceBytesWritten };
 }
 
-function setRow({ objects, setsPerSecond, seconds, hostBytes }: Filled): SpeedRow {
+function setRow({ objects, seconds, hostBytes }: Filled): SpeedRow {
   return {
-    ...{ what: SPEED.sets, inFlight: 1, perSecond: setsPerSecond, devicePerSecond: null },
+    ...{ what: SPEED.sets, inFlight: 1, perSecond: objects / seconds, devicePerSecond: null },
     ...{ p99Us: null, deviceP99Us: null },
     detail: `${objects} new objects of 246 bytes, ${megabytes(hostBytes / seconds)} a second to the drive`,
   };
@@ -132,10 +130,9 @@ async function zoneWrites(
   zones: TimedZones,
   objects: number,
   own: DeviceFigures,
-  seconds: number,
 ): Promise<SpeedRow> {
   const before = zones.appended;
-  const endsAt = performance.now() + 1000 * seconds;
+  const endsAt = performance.now() + 1000 * SECONDS;
   for (let number = objects; performance.now() < endsAt; number++) {
     await cache.set(keyOf(number), new Uint8Array(200));
     await cache.flush();
@@ -153,7 +150,7 @@ function megabytes(bytes: number): string {
   return `${(bytes / 1e6).toFixed(0)} MB`;
 }
 
-async function ramGets(seconds: number): Promise<SpeedRow> {
+async function ramGets(): Promise<SpeedRow> {
   const { SimulatedZns } = await import("../device/simulated-zns.ts");
   const engine = await openNemo(new SimulatedZns({ zones: 16, zoneBytes: 2 ** 20 }));
   await using cache = new FlashCache(engine, { ramBytes: RAM_BYTES });
@@ -162,7 +159,7 @@ async function ramGets(seconds: number): Promise<SpeedRow> {
   const random = new Randomness(1);
   let gets = 0;
   const startedAt = performance.now();
-  while (performance.now() - startedAt < 1000 * seconds)
+  while (performance.now() - startedAt < 1000 * SECONDS)
     for (let i = 0; i < BATCH_EVENTS; i++, gets++) await cache.get(keys[Math.floor(random.next() * RAM_OBJECTS)]);
   const { hits, ramHits } = cache.stats();
   return {
@@ -177,13 +174,14 @@ async function flashGets(
   cache: FlashCache,
   objects: number,
   own: DeviceFigures,
-  { inFlight, seconds, signal }: { inFlight: number; seconds: number; signal?: AbortSignal },
+  { inFlight, signal }: { inFlight: number; signal?: AbortSignal },
 ): Promise<SpeedRow> {
   const times = new LatencyHistogram();
   const random = new Randomness(inFlight);
   const before = cache.stats().engine;
+  const cpuBefore = process.cpuUsage();
   const startedAt = performance.now();
-  const endsAt = startedAt + 1000 * seconds;
+  const endsAt = startedAt + 1000 * SECONDS;
   const lane = async () => {
     for (let now = performance.now(); now < endsAt; ) {
       await cache.get(keyOf(objects - 1 - Math.floor(random.next() * ASKED_SHARE * objects)));
@@ -195,6 +193,7 @@ async function flashGets(
   };
   await Promise.all(Array.from({ length: inFlight }, lane));
   const elapsedMs = performance.now() - startedAt;
+  const cpu = process.cpuUsage(cpuBefore);
   const after = cache.stats().engine;
   const gets = after.gets - before.gets;
   const share = (count: number) => `${((100 * count) / gets).toFixed(1)} %`;
@@ -202,6 +201,6 @@ async function flashGets(
   return {
     ...{ what, inFlight, perSecond: (1000 * gets) / elapsedMs, devicePerSecond: own.readsPerSecond },
     ...{ p99Us: times.quantile(0.99), deviceP99Us: own.p99Us },
-    detail: `${share(after.hitsFlash - before.hitsFlash)} found on flash, ${share(after.hitsRam - before.hitsRam)} in buffers; ${(pages / gets).toFixed(2)} pages a get, ${Math.round((1000 * pages) / elapsedMs)} pages/s`,
+    detail: `${share(after.hitsFlash - before.hitsFlash)} found on flash, ${share(after.hitsRam - before.hitsRam)} in buffers; ${(pages / gets).toFixed(2)} pages a get, ${Math.round((1000 * pages) / elapsedMs)} pages/s; ${((cpu.user + cpu.system) / gets).toFixed(1)} us of the processor a get, ${(cpu.system / gets).toFixed(1)} of them in the kernel`,
   };
 }

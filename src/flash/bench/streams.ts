@@ -11,13 +11,18 @@ export interface StreamOptions {
   readonly seed: number;
   /** Exponent of popularity, of all populations. @default each its own */
   readonly alpha?: number;
+  /** How popularity changes with time. @default it does not */
+  readonly changes?: Pick<WorkloadSpec, "drift" | "churn" | "phaseOperations">;
 }
 
-export function namedStream(name: WorkloadName, { cacheBytes, seed, alpha }: StreamOptions): GeneratedWorkload {
+export function namedStream(
+  name: WorkloadName,
+  { cacheBytes, seed, alpha, changes }: StreamOptions,
+): GeneratedWorkload {
   const spec = presetWorkload(name, { workingSetBytes: WORKING_SET * cacheBytes, seed });
   const populations =
     alpha === undefined ? spec.populations : spec.populations.map((population) => ({ ...population, alpha }));
-  return new GeneratedWorkload({ ...spec, populations });
+  return new GeneratedWorkload({ ...spec, ...changes, populations });
 }
 
 /** Sigma of the sizes at which fill rates are known, and nearest to the published ladder. */

@@ -11,6 +11,7 @@ import type { EventSource } from "../workload/event-batch.ts";
 import type { WorkloadName } from "../workload/presets.ts";
 import { TraceFile, type TraceFormat } from "../workload/trace/trace-file.ts";
 import { planAblations } from "./ablations.ts";
+import { nameOf } from "./columns.ts";
 import { type ReplayProgress, replay } from "./replay.ts";
 import type { FlashAblation, FlashBenchResult, FlashRow, SpeedRow } from "./results.ts";
 import { flashRow } from "./row.ts";
@@ -18,7 +19,6 @@ import { measureSpeed } from "./speed.ts";
 import { namedStream } from "./streams.ts";
 import { openSubject, type Subject, subjectsOf } from "./subjects.ts";
 import { judgeFlash } from "./targets.ts";
-import { nameOf } from "./text.ts";
 
 export interface FlashSuiteOptions {
   readonly engines: readonly EngineName[];

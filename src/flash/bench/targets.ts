@@ -1,6 +1,7 @@
 /** The project's own goals for the flash cache, held against the rows of a run. Pure; a goal without the rows for it is open. */
+import { nameOf } from "./columns.ts";
+import { rungFill } from "./known-fill.ts";
 import type { FlashAblation, FlashRow, FlashTarget, SpeedRow } from "./results.ts";
-import { nameOf } from "./text.ts";
 
 /** The lesser first, as published (Nemo, figure 12); the last but one is Kangaroo with its sets on zones, the last on a drive. */
 const ALWA_ORDER: readonly (readonly [less: string, more: string])[] = [
@@ -104,18 +105,16 @@ function rangeTargets(rows: readonly FlashRow[]): FlashTarget[] {
 
 function ladderTargets(ablations: readonly FlashAblation[]): FlashTarget[] {
   const rungs = ablations.flatMap(({ rows }) => rows).filter(({ knownFill }) => knownFill !== undefined);
-  return rungs.flatMap(({ label, row, knownFill }) => {
-    const simulated = knownFill?.simulated ?? null;
-    const known = simulated ?? knownFill?.published ?? null;
+  return rungs.flatMap((rung) => {
+    const { fill, known, isSimulated } = rungFill(rung);
     if (known === null) return [];
-    const fill = simulated === null ? row.fillRate.all : row.fillRate.fresh;
     return [
       target(
-        `fill rate, ${label}`,
+        `fill rate, ${rung.label}`,
         `within ${100 * LADDER_TOLERANCE} %`,
         fill / known,
         (value) => Math.abs(value - 1) <= LADDER_TOLERANCE,
-        `${percent(fill)} and ${percent(known)} ${simulated === null ? "as published" : "as simulated"}`,
+        `${percent(fill)} and ${percent(known)} ${isSimulated ? "as simulated" : "as published"}`,
       ),
     ];
   });

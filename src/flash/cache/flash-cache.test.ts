@@ -25,7 +25,10 @@ class MapEngine implements FlashEngine {
     return value === undefined ? undefined : Uint8Array.from(value);
   }
   async put(key: HashedKey, value: Uint8Array): Promise<boolean> {
-    if (key.bytes.length + value.length > this.maxObjectBytes) return false;
+    if (key.bytes.length + value.length > this.maxObjectBytes) {
+      this.values.delete(`${key.low} ${key.high}`);
+      return false;
+    }
     if (this.heldPut !== undefined) await this.heldPut;
     this.values.set(`${key.low} ${key.high}`, Uint8Array.from(value));
     return true;

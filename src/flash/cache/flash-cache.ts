@@ -128,8 +128,7 @@ export class FlashCache implements AsyncDisposable {
   /**
    * Keeps a copy of the value. False when it is kept nowhere: too large, not admitted to flash, or flash is read-only, and there is
    * no room in RAM. The key then has no older value either.
-   * @throws FlashError `closed`; `bad-options` for a time to live that is no positive number; `read-only` when flash holds an older
-   * value that can no longer be taken back
+   * @throws FlashError `closed`; `bad-options` for a time to live that is no positive number
    */
   async set(key: Uint8Array, value: Uint8Array, { ttlMs = this.#ttlMs }: SetOptions = {}): Promise<boolean> {
     this.#check();
@@ -156,8 +155,8 @@ export class FlashCache implements AsyncDisposable {
     const isNew = this.#misses.has(key);
     if (!admitted && isNew) return false;
     this.#misses.forget(key);
-    if (admitted && (await this.#engine.put(key, sealed))) return true;
-    if (!isNew) await this.#engine.delete(key);
+    if (admitted) return await this.#engine.put(key, sealed);
+    await this.#engine.delete(key);
     return false;
   }
 

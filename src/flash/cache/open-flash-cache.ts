@@ -60,8 +60,8 @@ export async function openFlashCache(options: OpenFlashCacheOptions): Promise<Fl
     throw new FlashError("bad-options", `A flash cache has ${LEAST_BYTES} bytes or more, not ${sizeBytes}.`);
   // Loads native code, which those who bring a device of their own do without.
   const device = await openDevice(options);
-  for (const text of device.downgrades) onNote?.(text);
   try {
+    for (const text of device.downgrades) onNote?.(text);
     return new FlashCache(await device.openEngine(), options);
   } catch (error) {
     await device.close();

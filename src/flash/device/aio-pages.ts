@@ -2,8 +2,8 @@
  * Pages by Linux AIO past the page cache. Requests of one turn of the event loop go out in one system call; while any is in flight
  * each turn of the loop looks into the kernel's ring, and sleeps there for 0.1 ms at most. With none in flight nothing runs.
  */
+import { AioQueue } from "../../memory/aio-queue.ts";
 import { releaseMemory, reserveMemory, viewMemory } from "../../memory/libc.ts";
-import { AioQueue } from "./aio-queue.ts";
 import { failedRead, failedWrite } from "./io-errors.ts";
 import type { PageFile, PageIo } from "./page-io.ts";
 

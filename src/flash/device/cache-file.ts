@@ -5,10 +5,10 @@
 import fs from "node:fs";
 import { open } from "node:fs/promises";
 import path from "node:path";
+import { allocate, HAS_FILE_CALLS, tryLock } from "../../memory/file-calls.ts";
 import { SystemCallError } from "../../memory/libc.ts";
 import { FlashError } from "../errors.ts";
 import { createAioPages } from "./aio-pages.ts";
-import { allocate, HAS_FILE_CALLS, tryLock } from "./file-calls.ts";
 import { errnoOf, failedWrite } from "./io-errors.ts";
 import type { PageIo } from "./page-io.ts";
 import { decodeSuperblock, encodeSuperblock, MAX_LABEL_BYTES, type Superblock } from "./superblock.ts";

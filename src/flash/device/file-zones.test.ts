@@ -7,8 +7,8 @@ import path from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { compiledModule } from "../../compiled-module.ts";
 import { openBlockFile } from "./block-file.ts";
-import { DATA_OFFSET } from "./cache-file.ts";
-import { openFileZones } from "./file-zones.ts";
+import { type CacheFile, DATA_OFFSET } from "./cache-file.ts";
+import { FileZones, openFileZones } from "./file-zones.ts";
 import { PAGE_BYTES } from "./zone-device.ts";
 
 const folder = fs.mkdtempSync(path.join(tmpdir(), "file-zones-"));
@@ -92,6 +92,91 @@ describe("a file of zones", () => {
     await device.close();
     expect((await Promise.all(reads)).every((bytes) => bytes[0] === 3)).toBe(true);
     await write;
+  });
+});
+
+describe("appends side by side", () => {
+  /** A device whose writes the test ends, in the order in which they went out. */
+  const held = () => {
+    const writes: { readonly offset: number; end(error?: Error): void }[] = [];
+    const io: CacheFile["io"] = {
+      name: "threads",
+      read: async (_, into) => into,
+      write: (offset) =>
+        new Promise((resolve, reject) => {
+          writes.push({ offset, end: (error) => (error === undefined ? resolve() : reject(error)) });
+        }),
+      close: async () => {},
+    };
+    const known = { path: "held", label: "", created: true, direct: false, downgrades: [], fd: -1 };
+    const file: CacheFile = { ...known, io, sync: async () => {}, close: async () => {} };
+    return { writes, device: new FileZones(file, { ...SIZE, path: "held" }), faulty: new FileZones(file, HOLES) };
+  };
+  // No descriptor, so that no hole can be punched.
+  const HOLES = { ...SIZE, path: "held", punchHoles: true };
+  const turn = () => new Promise((resolve) => setImmediate(resolve));
+
+  test("go out at once, and count as written in their order", async () => {
+    const { device, writes } = held();
+    const first = device.append(1, page(1));
+    const second = device.append(1, page(2));
+    await turn();
+    const zoneAt = DATA_OFFSET + SIZE.zoneBytes;
+    expect(writes.map(({ offset }) => offset)).toEqual([zoneAt, zoneAt + PAGE_BYTES]);
+    writes[1].end();
+    await turn();
+    expect(device.written(1)).toBe(0);
+    writes[0].end();
+    await first;
+    await second;
+    expect(device.written(1)).toBe(2 * PAGE_BYTES);
+  });
+
+  // Whoever does not wait for each append must not be ended by an unhandled rejection: vitest fails on one.
+  test("fail together, and the zone takes nothing more until it is reset", async () => {
+    const { device, writes } = held();
+    await Promise.all([device.append(1, page(1)), turn().then(() => writes[0].end())]);
+    const failed = device.append(1, page(2));
+    const behind = device.append(1, page(3));
+    const after = Promise.allSettled([failed, behind]);
+    const broken = new Error("broken");
+    writes[2].end(new Error("later"));
+    await turn();
+    writes[1].end(broken);
+    expect(await after).toEqual([
+      { status: "rejected", reason: broken },
+      { status: "rejected", reason: broken },
+    ]);
+    for (let i = 0; i < 5; i++) await expect(device.append(1, page(4))).rejects.toBe(broken);
+    expect([writes.length, device.written(1)]).toEqual([3, PAGE_BYTES]);
+    const reset = device.reset(1);
+    const anew = device.append(1, page(5));
+    await reset;
+    await turn();
+    writes[3].end();
+    await anew;
+    expect([writes[3].offset, device.written(1)]).toEqual([DATA_OFFSET + SIZE.zoneBytes, PAGE_BYTES]);
+  });
+
+  test("stay behind a reset, and fail with it before anything is overwritten", async () => {
+    const { device, faulty, writes } = held();
+    const old = device.append(0, page(1));
+    const reset = device.reset(0);
+    const fresh = device.append(0, page(2));
+    await turn();
+    expect(writes.length).toBe(1);
+    writes[0].end();
+    await old;
+    await reset;
+    expect(device.written(0)).toBe(0);
+    await turn();
+    writes[1].end();
+    await fresh;
+    expect([writes[1].offset, device.written(0)]).toEqual([DATA_OFFSET, PAGE_BYTES]);
+    const both = await Promise.allSettled([faulty.reset(0), faulty.append(0, page(3))]);
+    for (const end of both) expect(end).toMatchObject({ status: "rejected", reason: { kind: "read-only" } });
+    await expect(faulty.append(0, page(4))).rejects.toEqual(kind("read-only"));
+    expect(writes.length).toBe(2);
   });
 });
 

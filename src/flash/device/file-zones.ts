@@ -2,11 +2,12 @@
  * Zones in one preallocated file: zone by zone written from its start, read by page, forgotten without a write. On an ordinary
  * drive that is all that a design for zoned flash needs; what the drive programs besides is not known here.
  */
+import { punchHole } from "../../memory/file-calls.ts";
 import { FlashError } from "../errors.ts";
 import { type CacheFile, type CacheFileOptions, DATA_OFFSET, openCacheFile } from "./cache-file.ts";
-import { punchHole } from "./file-calls.ts";
+import { CacheFileDevice } from "./cache-file-device.ts";
 import { checkAppend, checkGeometry, checkRead, checkZone, type ZoneGeometry } from "./zone-access.ts";
-import { noCounters, PAGE_BYTES, type ZoneDevice } from "./zone-device.ts";
+import { PAGE_BYTES, type ZoneDevice } from "./zone-device.ts";
 
 export interface FileZonesOptions extends CacheFileOptions, ZoneGeometry {
   /**
@@ -23,11 +24,9 @@ export async function openFileZones(options: FileZonesOptions): Promise<FileZone
   return new FileZones(await openCacheFile(shape, options), options);
 }
 
-export class FileZones implements ZoneDevice {
+export class FileZones extends CacheFileDevice implements ZoneDevice {
   readonly zones: number;
   readonly zoneBytes: number;
-  readonly counters = noCounters();
-  readonly #file: CacheFile;
   readonly #punchHoles: boolean;
   /** Write pointers, of what is on the device and of what was asked for. */
   readonly #written: Float64Array;
@@ -35,47 +34,28 @@ export class FileZones implements ZoneDevice {
   /** The last append or reset of each zone; the next one waits for it. */
   readonly #last: (Promise<void> | undefined)[];
   readonly #resetting: (Promise<void> | undefined)[];
-  #closing: Promise<void> | undefined;
+  /** Why nothing more is appended to a zone until it is reset: what it holds from some page on is not known. */
+  readonly #failed: (Error | undefined)[];
 
   /** See `openFileZones`. */
   constructor(file: CacheFile, { zones, zoneBytes, punchHoles = false }: FileZonesOptions) {
+    super(file);
     this.zones = zones;
     this.zoneBytes = zoneBytes;
-    this.#file = file;
     this.#punchHoles = punchHoles;
     this.#written = new Float64Array(zones).fill(file.created ? 0 : zoneBytes);
     this.#reserved = this.#written.slice();
     this.#last = new Array<Promise<void> | undefined>(zones).fill(undefined);
     this.#resetting = this.#last.slice();
+    this.#failed = new Array<Error | undefined>(zones).fill(undefined);
   }
 
-  get path(): string {
-    return this.#file.path;
-  }
-
-  get label(): string {
-    return this.#file.label;
-  }
-
-  /** False when the file was there before, and its zones may hold something. */
-  get created(): boolean {
-    return this.#file.created;
-  }
-
-  /** Past the page cache. */
-  get direct(): boolean {
-    return this.#file.direct;
-  }
-
-  /** One sentence for each thing that is slower or less safe than it could be. */
-  get downgrades(): readonly string[] {
-    return this.#file.downgrades;
-  }
-
-  /** A zone whose append failed refuses more of them, with the same error, until it is reset. */
+  /** A zone whose append or reset failed refuses more of them, with the same error, until it is reset. */
   async append(zone: number, bytes: Uint8Array): Promise<void> {
-    this.#checkOpen();
-    checkZone(this, zone);
+    this.checkOpen();
+    const failed = this.#failed[zone];
+    // Behind a reset that is under way the zone is as good as new.
+    if (failed !== undefined && this.#resetting[zone] === undefined) throw failed;
     const at = this.#reserved[zone];
     checkAppend(this, zone, at, bytes.length);
     this.#reserved[zone] = at + bytes.length;
@@ -97,16 +77,17 @@ export class FileZones implements ZoneDevice {
   ): Promise<void> {
     // A hole that is still being punched would take the new bytes with it.
     if (reset !== undefined) await reset;
-    const writing = this.#file.io.write(this.#offset(zone) + at, bytes);
+    const writing = this.file.io.write(this.#offset(zone) + at, bytes);
     // Awaited below; it may fail before.
     writing.catch(() => {});
     try {
       await before;
+      await writing;
     } catch (error) {
+      this.#failed[zone] = error as Error;
       await settled(writing);
       throw error;
     }
-    await writing;
     this.#written[zone] = at + bytes.length;
     this.counters.hostBytesWritten += bytes.length;
     this.counters.nandBytesWritten += bytes.length;
@@ -115,8 +96,7 @@ export class FileZones implements ZoneDevice {
   // Not an async function: at a hundred thousand reads a second the promise in between shows.
   read(zone: number, page: number, pages: number, into?: Uint8Array): Promise<Uint8Array> {
     try {
-      this.#checkOpen();
-      checkZone(this, zone);
+      this.checkOpen();
       checkRead(this, zone, this.#written[zone], page, pages, into);
     } catch (error) {
       return Promise.reject(error);
@@ -124,11 +104,11 @@ export class FileZones implements ZoneDevice {
     const bytes = pages * PAGE_BYTES;
     this.counters.hostBytesRead += bytes;
     this.counters.pagesRead += pages;
-    return this.#file.io.read(this.#offset(zone) + page * PAGE_BYTES, into ?? new Uint8Array(bytes));
+    return this.file.io.read(this.#offset(zone) + page * PAGE_BYTES, into ?? new Uint8Array(bytes));
   }
 
   async reset(zone: number): Promise<void> {
-    this.#checkOpen();
+    this.checkOpen();
     checkZone(this, zone);
     this.#reserved[zone] = 0;
     const done = this.#reset(zone, this.#last[zone]);
@@ -145,28 +125,20 @@ export class FileZones implements ZoneDevice {
     await settled(before);
     if (this.#punchHoles) {
       try {
-        punchHole(this.#file.fd, this.#offset(zone), this.zoneBytes);
+        punchHole(this.file.fd, this.#offset(zone), this.zoneBytes);
       } catch (cause) {
-        throw new FlashError("read-only", `Zone ${zone} of ${this.path} cannot be given back.`, { cause });
+        const error = new FlashError("read-only", `Zone ${zone} of ${this.path} cannot be given back.`, { cause });
+        this.#failed[zone] = error;
+        throw error;
       }
     }
+    this.#failed[zone] = undefined;
     this.#written[zone] = 0;
     this.counters.resets++;
   }
 
-  async sync(): Promise<void> {
-    this.#checkOpen();
-    await this.#file.sync();
-  }
-
-  close(): Promise<void> {
-    this.#closing ??= this.#close();
-    return this.#closing;
-  }
-
-  async #close(): Promise<void> {
+  protected override async idle(): Promise<void> {
     await Promise.all(this.#last.map(settled));
-    await this.#file.close();
   }
 
   written(zone: number): number {
@@ -175,10 +147,6 @@ export class FileZones implements ZoneDevice {
 
   #offset(zone: number): number {
     return DATA_OFFSET + zone * this.zoneBytes;
-  }
-
-  #checkOpen(): void {
-    if (this.#closing !== undefined) throw new FlashError("closed", `${this.path} was closed.`);
   }
 }
 

@@ -56,7 +56,6 @@ test("sequential writes are copied never", () => {
   for (let turn = 0; turn < 5; turn++) for (let page = 0; page < 960; page++) map.write(page);
   expect(map.pagesCopied).toBe(0);
   expect(map.writeAmplification).toBe(1);
-  expect(map.writesDelayed).toBe(0);
 });
 
 const commands = fc.array(fc.record({ page: fc.nat(39), stream: fc.nat(1), trims: fc.boolean() }), {
@@ -105,15 +104,6 @@ test("moves keep every page where the map says, and never touch a page twice bef
     }),
     { numRuns: 60 },
   );
-});
-
-test("delays of writes are told: the longest copies no more than a block or two", () => {
-  const map = new FlashMap({ logicalPages: 6000, blockPages: 64, blocks: 104 });
-  const random = new Randomness(5);
-  for (let i = 0; i < 60_000; i++) map.write(Math.floor(random.next() * 6000));
-  expect(map.writesDelayed).toBeGreaterThan(0);
-  expect(map.longestDelayPages).toBeGreaterThan(0);
-  expect(map.longestDelayPages).toBeGreaterThanOrEqual(map.pagesCopied / map.writesDelayed);
 });
 
 test("no map without room for cleaning", () => {

@@ -36,9 +36,6 @@ export class FlashMap {
   pagesWritten = 0;
   pagesCopied = 0;
   erases = 0;
-  /** Host writes that waited for cleaning, and the most pages that one of them had copied first: where tails come from. */
-  writesDelayed = 0;
-  longestDelayPages = 0;
   readonly #blockPages: number;
   readonly #greedy: boolean;
   readonly #moves: FlashMoves | undefined;
@@ -99,7 +96,6 @@ export class FlashMap {
 
   /** Places a new version of a page. @param stream 0 up to `streams` @returns its physical page */
   write(page: number, stream = 0): number {
-    const copiedBefore = this.pagesCopied;
     if (this.#openBlock[stream] === NONE) {
       // The last free block is for the copies.
       while (this.#freeCount <= 1) this.#clean();
@@ -108,11 +104,6 @@ export class FlashMap {
     this.trim(page);
     const to = this.#place(page, stream);
     this.pagesWritten++;
-    const delay = this.pagesCopied - copiedBefore;
-    if (delay > 0) {
-      this.writesDelayed++;
-      this.longestDelayPages = Math.max(this.longestDelayPages, delay);
-    }
     return to;
   }
 

@@ -4,9 +4,9 @@
  */
 import fs from "node:fs";
 import path from "node:path";
+import { AioQueue } from "../../memory/aio-queue.ts";
 import { releaseMemory, reserveMemory } from "../../memory/libc.ts";
 import { Randomness } from "../../predict/randomness.ts";
-import { AioQueue } from "./aio-queue.ts";
 import { PAGE_BYTES } from "./zone-device.ts";
 
 export interface MeasureDeviceOptions {

@@ -26,7 +26,7 @@ export class PageMappedFtl implements BlockDevice {
   readonly blocks: number;
   /** `resets` are erased blocks. */
   readonly counters = noCounters();
-  /** Its counts tell more: copies, erases, delayed writes. */
+  /** Its counts tell more: copies and erases. */
   readonly map: FlashMap;
   readonly #memory: PageMemory;
   #closed = false;

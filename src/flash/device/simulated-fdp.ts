@@ -8,7 +8,8 @@ import { checkBlock, checkBlocks } from "./block-access.ts";
 import type { BlockDevice } from "./block-device.ts";
 import { FlashMap, type FlashMoves } from "./flash-map.ts";
 import { PageMemory } from "./page-memory.ts";
-import { checkAppend, checkGeometry, checkRead, checkZone, type ZoneGeometry } from "./zone-access.ts";
+import { type SimulatedPages, SimulatedZones } from "./simulated-zones.ts";
+import { checkGeometry, type ZoneGeometry } from "./zone-access.ts";
 import { type DeviceCounters, noCounters, PAGE_BYTES, type ZoneDevice } from "./zone-device.ts";
 
 export interface SimulatedFdpOptions {
@@ -60,7 +61,15 @@ export class SimulatedFdp {
     checkGeometry(geometry);
     const counters = noCounters();
     const firstPage = this.#take((geometry.zones * geometry.zoneBytes) / PAGE_BYTES, handle, counters);
-    return new FdpZones(this, geometry, { firstPage, handle, counters });
+    const pages: SimulatedPages = {
+      write: (page, bytes, from) => {
+        this.memory.write(firstPage + page, bytes, from);
+        this.map.write(firstPage + page, handle);
+      },
+      read: (page, into, to) => this.memory.read(firstPage + page, into, to),
+      trim: (page) => this.map.trim(firstPage + page),
+    };
+    return new SimulatedZones({ ...geometry, pages, counters });
   }
 
   /** The next part of the space as blocks. @throws FlashError `bad-options` */
@@ -89,72 +98,6 @@ interface Part {
   readonly counters: DeviceCounters;
 }
 
-class FdpZones implements ZoneDevice {
-  readonly zones: number;
-  readonly zoneBytes: number;
-  readonly counters: DeviceCounters;
-  readonly #drive: SimulatedFdp;
-  readonly #part: Part;
-  readonly #written: Float64Array;
-  #closed = false;
-
-  constructor(drive: SimulatedFdp, { zones, zoneBytes }: ZoneGeometry, part: Part) {
-    this.#drive = drive;
-    this.#part = part;
-    this.zones = zones;
-    this.zoneBytes = zoneBytes;
-    this.counters = part.counters;
-    this.#written = new Float64Array(zones);
-  }
-
-  async append(zone: number, bytes: Uint8Array): Promise<void> {
-    checkOpen(this.#closed);
-    checkZone(this, zone);
-    const at = this.#written[zone];
-    checkAppend(this, zone, at, bytes.length);
-    for (let from = 0; from < bytes.length; from += PAGE_BYTES) {
-      writePage(this.#drive, this.#part, this.#page(zone, (at + from) / PAGE_BYTES), bytes, from);
-    }
-    this.#written[zone] = at + bytes.length;
-  }
-
-  async read(zone: number, page: number, pages: number, into?: Uint8Array): Promise<Uint8Array> {
-    checkOpen(this.#closed);
-    checkZone(this, zone);
-    checkRead(this, zone, this.#written[zone], page, pages, into);
-    const bytes = into ?? new Uint8Array(pages * PAGE_BYTES);
-    for (let i = 0; i < pages; i++) {
-      readPage(this.#drive, this.#part, this.#page(zone, page + i), bytes, i * PAGE_BYTES);
-    }
-    return bytes;
-  }
-
-  async reset(zone: number): Promise<void> {
-    checkOpen(this.#closed);
-    checkZone(this, zone);
-    const pages = this.#written[zone] / PAGE_BYTES;
-    for (let i = 0; i < pages; i++) this.#drive.map.trim(this.#part.firstPage + this.#page(zone, i));
-    this.#written[zone] = 0;
-    this.counters.resets++;
-  }
-
-  async sync(): Promise<void> {
-    checkOpen(this.#closed);
-  }
-
-  async close(): Promise<void> {
-    this.#closed = true;
-  }
-
-  written(zone: number): number {
-    return this.#written[zone];
-  }
-
-  #page(zone: number, page: number): number {
-    return (zone * this.zoneBytes) / PAGE_BYTES + page;
-  }
-}
-
 class FdpBlocks implements BlockDevice {
   readonly blocks: number;
   readonly counters: DeviceCounters;
@@ -170,41 +113,34 @@ class FdpBlocks implements BlockDevice {
   }
 
   async read(block: number, into?: Uint8Array): Promise<Uint8Array> {
-    checkOpen(this.#closed);
+    this.#checkOpen();
     checkBlock(this.blocks, block, into);
     const bytes = into ?? new Uint8Array(PAGE_BYTES);
-    readPage(this.#drive, this.#part, block, bytes, 0);
+    this.#drive.memory.read(this.#part.firstPage + block, bytes, 0);
+    this.counters.hostBytesRead += PAGE_BYTES;
+    this.counters.pagesRead++;
     return bytes;
   }
 
   async write(block: number, bytes: Uint8Array): Promise<void> {
-    checkOpen(this.#closed);
+    this.#checkOpen();
     checkBlock(this.blocks, block, bytes);
-    writePage(this.#drive, this.#part, block, bytes, 0);
+    const page = this.#part.firstPage + block;
+    this.#drive.memory.write(page, bytes, 0);
+    this.#drive.map.write(page, this.#part.handle);
+    this.counters.hostBytesWritten += PAGE_BYTES;
+    this.counters.nandBytesWritten += PAGE_BYTES;
   }
 
   async sync(): Promise<void> {
-    checkOpen(this.#closed);
+    this.#checkOpen();
   }
 
   async close(): Promise<void> {
     this.#closed = true;
   }
-}
 
-function writePage(drive: SimulatedFdp, part: Part, page: number, bytes: Uint8Array, from: number): void {
-  drive.memory.write(part.firstPage + page, bytes, from);
-  drive.map.write(part.firstPage + page, part.handle);
-  part.counters.hostBytesWritten += PAGE_BYTES;
-  part.counters.nandBytesWritten += PAGE_BYTES;
-}
-
-function readPage(drive: SimulatedFdp, part: Part, page: number, into: Uint8Array, to: number): void {
-  drive.memory.read(part.firstPage + page, into, to);
-  part.counters.hostBytesRead += PAGE_BYTES;
-  part.counters.pagesRead++;
-}
-
-function checkOpen(closed: boolean): void {
-  if (closed) throw new FlashError("closed", "this part of the simulated drive was closed");
+  #checkOpen(): void {
+    if (this.#closed) throw new FlashError("closed", "this part of the simulated drive was closed");
+  }
 }

@@ -7,6 +7,7 @@
  */
 import { crc32 } from "node:zlib";
 import { PAGE_BYTES } from "../device/zone-device.ts";
+import { readU32, writeU32 } from "./little-endian.ts";
 
 /** Bytes of a sealed page that are its user's. */
 export const PAYLOAD_BYTES = PAGE_BYTES - 16;
@@ -41,22 +42,6 @@ export function verifyPage(bytes: Uint8Array, at: number, kind: PageKind, owner:
   return verifyKind(bytes, at, kind);
 }
 
-/** The page's own checksum. */
-export function pageChecksum(bytes: Uint8Array, at: number): number {
-  return readU32(bytes, at + PAYLOAD_BYTES + 12);
-}
-
 function checksum(bytes: Uint8Array, at: number): number {
   return crc32(bytes.subarray(at, at + PAGE_BYTES - 4));
-}
-
-function readU32(bytes: Uint8Array, at: number): number {
-  return (bytes[at] | (bytes[at + 1] << 8) | (bytes[at + 2] << 16) | (bytes[at + 3] << 24)) >>> 0;
-}
-
-function writeU32(bytes: Uint8Array, at: number, value: number): void {
-  bytes[at] = value;
-  bytes[at + 1] = value >>> 8;
-  bytes[at + 2] = value >>> 16;
-  bytes[at + 3] = value >>> 24;
 }

@@ -12,6 +12,7 @@
  */
 import { crc32 } from "node:zlib";
 import type { HashedKey } from "../key-hash.ts";
+import { readU16, readU32, writeU16, writeU32 } from "./little-endian.ts";
 
 export const SET_BYTES = 4096;
 export const SET_HEADER_BYTES = 24;
@@ -38,11 +39,11 @@ export function clearSet(bytes: Uint8Array, at: number, setNumber: number): void
 
 /** Bytes of the entries, overhead included: 0 to SET_CAPACITY. */
 export function usedBytes(bytes: Uint8Array, at: number): number {
-  return bytes[at + 8] | (bytes[at + 9] << 8);
+  return readU16(bytes, at + 8);
 }
 
 export function entryCount(bytes: Uint8Array, at: number): number {
-  return bytes[at + 6] | (bytes[at + 7] << 8);
+  return readU16(bytes, at + 6);
 }
 
 /** The number that the page was cleared with. */
@@ -208,14 +209,9 @@ export function sealSet(bytes: Uint8Array, at: number, sequenceLowHalf: number, 
 
 /** Whether the page is a sealed set of that number, whole, with every entry inside it: only then may it be walked. */
 export function verifySet(bytes: Uint8Array, at: number, setNumber: number): boolean {
-  if (at + SET_BYTES > bytes.length || (bytes[at + 4] | (bytes[at + 5] << 8)) !== MAGIC) return false;
+  if (at + SET_BYTES > bytes.length || readU16(bytes, at + 4) !== MAGIC) return false;
   if (readU32(bytes, at + 12) !== setNumber || usedBytes(bytes, at) > SET_CAPACITY) return false;
   return readU32(bytes, at) === checksum(bytes, at) && entriesEndWhereTheySay(bytes, at);
-}
-
-/** The crc32 that a sealed page carries. */
-export function setChecksum(bytes: Uint8Array, at: number): number {
-  return readU32(bytes, at);
 }
 
 function entriesEndWhereTheySay(bytes: Uint8Array, at: number): boolean {
@@ -245,11 +241,11 @@ function sameKey(bytes: Uint8Array, offset: number, key: Uint8Array): boolean {
 }
 
 function keyBytesOf(bytes: Uint8Array, offset: number): number {
-  return bytes[offset + 8] | (bytes[offset + 9] << 8);
+  return readU16(bytes, offset + 8);
 }
 
 function valueBytesOf(bytes: Uint8Array, offset: number): number {
-  return bytes[offset + 10] | (bytes[offset + 11] << 8);
+  return readU16(bytes, offset + 10);
 }
 
 function copyOf(bytes: Uint8Array, begin: number, count: number): Uint8Array {
@@ -261,20 +257,4 @@ function copyOf(bytes: Uint8Array, begin: number, count: number): Uint8Array {
 function copyInto(to: Uint8Array, at: number, from: Uint8Array, begin: number, count: number): void {
   if (count > SHORT_COPY_BYTES) to.set(from.subarray(begin, begin + count), at);
   else for (let i = 0; i < count; i++) to[at + i] = from[begin + i];
-}
-
-function readU32(bytes: Uint8Array, at: number): number {
-  return (bytes[at] | (bytes[at + 1] << 8) | (bytes[at + 2] << 16) | (bytes[at + 3] << 24)) >>> 0;
-}
-
-function writeU16(bytes: Uint8Array, at: number, value: number): void {
-  bytes[at] = value;
-  bytes[at + 1] = value >>> 8;
-}
-
-function writeU32(bytes: Uint8Array, at: number, value: number): void {
-  bytes[at] = value;
-  bytes[at + 1] = value >>> 8;
-  bytes[at + 2] = value >>> 16;
-  bytes[at + 3] = value >>> 24;
 }

@@ -2,11 +2,10 @@
  * The first and the last page of a zone: what it holds and under which parameters it was written. A footer that matches its
  * header is written last, so it tells that the zone is whole. Pages between are their writer's.
  *
- * Payload, little-endian, the same in both: 0 "warmset\0"; 8 version u16; 10 kind u8; 11 filter hashes u8; 12 epoch u32; 16
- * sequence u32; 20 opening u32; 24 sets u32; 28 zones of that kind u32; 32 filter bytes u16; 34 set groups per index group u16;
- * 36 salt u32; 40 objects u32; 44 body checksum u32, in the footer: crc32 over the header's checksum and those of the pages.
+ * Payload, little-endian, the same in both: 0 "warmset\0"; 8 version u16; 10 kind u8; 11 filter hashes u8; 12 salt u32; 16
+ * sequence u32; 20 opening u32; 24 sets u32; 28 zones in the pool of set groups u32; 32 filter bytes u16; 34 set groups per index
+ * group u16; 36 objects u32. No checksum over the zone: each page between has its own, which is checked whenever it is read.
  */
-import { crc32 } from "node:zlib";
 import { PAGE_BYTES } from "../device/zone-device.ts";
 import { sealPage, verifyKind } from "./sealed-page.ts";
 
@@ -30,8 +29,7 @@ export interface ZoneParameters {
 
 export interface ZoneFrame {
   readonly kind: ZoneKind;
-  /** Another epoch or salt: another cache. 0 to 2^32 - 1. */
-  readonly epoch: number;
+  /** Another salt: another cache. 0 to 2^32 - 1. */
   readonly salt: number;
   /** The how-manieth zone of its kind, from 0 up to 2^32. */
   readonly sequence: number;
@@ -44,15 +42,23 @@ export interface ZoneFrame {
 const MAGIC = new TextEncoder().encode("warmset\0");
 const KINDS: readonly ZoneKind[] = ["set-group", "index", "checkpoint"];
 
-export function writeHeader(bytes: Uint8Array, at: number, frame: ZoneFrame): void {
-  write(bytes, at, frame, 0);
-  sealPage(bytes, at, "header", frame.sequence, 0);
-}
-
-/** @param bodyChecksum of the header and what lies between, see `bodyChecksumOf` */
-export function writeFooter(bytes: Uint8Array, at: number, frame: ZoneFrame, bodyChecksum: number): void {
-  write(bytes, at, frame, bodyChecksum);
-  sealPage(bytes, at, "footer", frame.sequence, 0);
+export function writeFrame(bytes: Uint8Array, at: number, page: "header" | "footer", frame: ZoneFrame): void {
+  const view = new DataView(bytes.buffer, bytes.byteOffset + at, PAGE_BYTES);
+  const { parameters } = frame;
+  bytes.fill(0, at, at + PAGE_BYTES);
+  bytes.set(MAGIC, at);
+  view.setUint16(8, FORMAT_VERSION, true);
+  view.setUint8(10, KINDS.indexOf(frame.kind));
+  view.setUint8(11, parameters.filterHashes);
+  view.setUint32(12, frame.salt, true);
+  view.setUint32(16, frame.sequence, true);
+  view.setUint32(20, frame.opening, true);
+  view.setUint32(24, parameters.sets, true);
+  view.setUint32(28, parameters.setGroups, true);
+  view.setUint16(32, parameters.filterBytes, true);
+  view.setUint16(34, parameters.groupSetGroups, true);
+  view.setUint32(36, frame.objects, true);
+  sealPage(bytes, at, page, frame.sequence, 0);
 }
 
 /** Undefined where the page is no whole header (or footer) of ours. */
@@ -64,11 +70,10 @@ export function readFrame(bytes: Uint8Array, at: number, page: "header" | "foote
   if (kind === undefined) return undefined;
   return {
     kind,
-    epoch: view.getUint32(12, true),
+    salt: view.getUint32(12, true),
     sequence: view.getUint32(16, true),
     opening: view.getUint32(20, true),
-    salt: view.getUint32(36, true),
-    objects: view.getUint32(40, true),
+    objects: view.getUint32(36, true),
     parameters: {
       sets: view.getUint32(24, true),
       setGroups: view.getUint32(28, true),
@@ -79,16 +84,6 @@ export function readFrame(bytes: Uint8Array, at: number, page: "header" | "foote
   };
 }
 
-/** What a footer says of the pages before it. */
-export function bodyChecksumIn(footer: Uint8Array, at: number): number {
-  return new DataView(footer.buffer, footer.byteOffset + at, PAGE_BYTES).getUint32(44, true);
-}
-
-/** @param checksums the header's first, then the pages' in order */
-export function bodyChecksumOf(checksums: Uint32Array): number {
-  return crc32(new Uint8Array(checksums.buffer, checksums.byteOffset, checksums.byteLength));
-}
-
 export function sameParameters(a: ZoneParameters, b: ZoneParameters): boolean {
   return (
     a.sets === b.sets &&
@@ -97,24 +92,4 @@ export function sameParameters(a: ZoneParameters, b: ZoneParameters): boolean {
     a.filterHashes === b.filterHashes &&
     a.groupSetGroups === b.groupSetGroups
   );
-}
-
-function write(bytes: Uint8Array, at: number, frame: ZoneFrame, bodyChecksum: number): void {
-  const view = new DataView(bytes.buffer, bytes.byteOffset + at, PAGE_BYTES);
-  const { parameters } = frame;
-  bytes.fill(0, at, at + PAGE_BYTES);
-  bytes.set(MAGIC, at);
-  view.setUint16(8, FORMAT_VERSION, true);
-  view.setUint8(10, KINDS.indexOf(frame.kind));
-  view.setUint8(11, parameters.filterHashes);
-  view.setUint32(12, frame.epoch, true);
-  view.setUint32(16, frame.sequence, true);
-  view.setUint32(20, frame.opening, true);
-  view.setUint32(24, parameters.sets, true);
-  view.setUint32(28, parameters.setGroups, true);
-  view.setUint16(32, parameters.filterBytes, true);
-  view.setUint16(34, parameters.groupSetGroups, true);
-  view.setUint32(36, frame.salt, true);
-  view.setUint32(40, frame.objects, true);
-  view.setUint32(44, bodyChecksum, true);
 }

@@ -10,21 +10,16 @@ export const KEY_BYTES = 16;
 
 export class BlockChain {
   readonly blockTokens: number;
-  readonly #root: Uint8Array;
   /** By block: hash of what stands before it. One more than there are whole blocks. */
   readonly #digests: Uint8Array[];
-  /** Tokens of the last block, which is not whole. */
-  readonly #open: Int32Array;
   #length = 0;
-  /** Of the whole blocks, to go back into. */
+  /** All that are known: going back may end in the middle of a block. */
   #tokens = new Int32Array(512);
 
   /** @param salt what the keys are of besides tokens; another salt shares no key with this one */
   constructor(salt: string, blockTokens: number) {
     this.blockTokens = blockTokens;
-    this.#root = createHash("sha256").update(`warmset hints 1\n${blockTokens}\n${salt}`).digest();
-    this.#digests = [this.#root];
-    this.#open = new Int32Array(blockTokens);
+    this.#digests = [createHash("sha256").update(`warmset hints 1\n${blockTokens}\n${salt}`).digest()];
   }
 
   /** Tokens known. */
@@ -65,14 +60,9 @@ export class BlockChain {
 
   /** The last block is whole. */
   #close(): void {
-    this.#open.set(this.#tokens.subarray(this.#length - this.blockTokens, this.#length));
-    const bytes = new Uint8Array(this.#open.buffer);
-    this.#digests.push(
-      createHash("sha256")
-        .update(this.#digests[this.#digests.length - 1])
-        .update(bytes)
-        .digest(),
-    );
+    const block = this.#tokens.subarray(this.#length - this.blockTokens, this.#length);
+    const before = this.#digests[this.#digests.length - 1];
+    this.#digests.push(createHash("sha256").update(before).update(block).digest());
   }
 
   #makeRoom(length: number): void {

@@ -20,7 +20,7 @@ export class HintFeed {
   readonly #questions = new Map<number, number>();
   /** Blocks below this one were asked for, or are past. */
   #askedBelow = 0;
-  readonly #answered: HintVisitor = (question, index, hint) => this.#answer(question, index, hint);
+  readonly #answered: HintVisitor = (question, hints) => this.#answer(question, hints);
 
   /** @param experts of all layers together */
   constructor(link: HintLink, chain: BlockChain, codec: SegmentCodec, experts: number) {
@@ -69,15 +69,17 @@ export class HintFeed {
     this.#questions.clear();
   }
 
-  #answer(question: number, index: number, hint: Uint8Array | undefined): void {
+  #answer(question: number, hints: readonly (Uint8Array | undefined)[]): void {
     const first = this.#questions.get(question);
     if (first === undefined) return;
-    if (first + index === this.#askedBelow - 1) this.#questions.delete(question);
-    const uses = new Uint8Array(this.#experts);
-    if (hint === undefined || !this.#codec.decode(hint, uses)) this.unknown++;
-    else {
-      this.found++;
-      this.#hints.set(first + index, uses);
+    this.#questions.delete(question);
+    for (const [index, hint] of hints.entries()) {
+      const uses = new Uint8Array(this.#experts);
+      if (hint === undefined || !this.#codec.decode(hint, uses)) this.unknown++;
+      else {
+        this.found++;
+        this.#hints.set(first + index, uses);
+      }
     }
   }
 }

@@ -4,8 +4,8 @@
  */
 import type { MemoryHints } from "./memory-hints.ts";
 
-/** @param hint undefined: nothing is known under that key */
-export type HintVisitor = (question: number, index: number, hint: Uint8Array | undefined) => void;
+/** @param hints in the order of the question's keys; undefined: nothing is known under that key */
+export type HintVisitor = (question: number, hints: readonly (Uint8Array | undefined)[]) => void;
 
 export interface HintLink {
   /** Asks for the hints under all keys at once. @returns the question's number */
@@ -26,8 +26,7 @@ export interface HintLink {
 export class InlineLink implements HintLink {
   readonly problem = undefined;
   readonly #store: MemoryHints;
-  readonly #answers: { readonly question: number; readonly index: number; readonly hint: Uint8Array | undefined }[] =
-    [];
+  readonly #answers: { readonly question: number; readonly hints: readonly (Uint8Array | undefined)[] }[] = [];
   #questions = 0;
 
   constructor(store: MemoryHints) {
@@ -36,12 +35,12 @@ export class InlineLink implements HintLink {
 
   ask(keys: readonly Uint8Array[]): number {
     const question = ++this.#questions;
-    for (const [index, key] of keys.entries()) this.#answers.push({ question, index, hint: this.#store.get(key) });
+    this.#answers.push({ question, hints: keys.map((key) => this.#store.get(key)) });
     return question;
   }
 
   take(_waitMs: number, visit: HintVisitor): void {
-    for (const { question, index, hint } of this.#answers.splice(0)) visit(question, index, hint);
+    for (const { question, hints } of this.#answers.splice(0)) visit(question, hints);
   }
 
   record(key: Uint8Array, observed: Uint8Array): void {

@@ -1,16 +1,13 @@
 /** What the model's thread and the thread of the store say to each other. Types only. */
 import type { MessagePort } from "node:worker_threads";
-import type { HintStoreStats } from "./hint-store.ts";
+import type { HintStoreStats } from "./kept-hints.ts";
 import type { HintEngine } from "./open-hints.ts";
-import type { HintBits } from "./segment-hint.ts";
 
 export interface HintThreadData {
   readonly path: string;
   readonly engine: HintEngine | undefined;
-  readonly secondSight: boolean;
   readonly layers: number;
   readonly experts: number;
-  readonly bits: HintBits;
   readonly state: SharedArrayBuffer;
   readonly port: MessagePort;
 }

@@ -1,9 +1,9 @@
 /** The thread that owns a store of hints: answers questions at once and writes one after the other, until it is told to stop. */
 import { workerData } from "node:worker_threads";
 import type { HintReply, HintRequest, HintThreadData } from "./hint-messages.ts";
-import type { HintStore } from "./hint-store.ts";
+import type { KeptHints } from "./kept-hints.ts";
 import { openHints } from "./open-hints.ts";
-import { SegmentCodec } from "./segment-hint.ts";
+import { HINT_BITS, SegmentCodec } from "./segment-hint.ts";
 import { ThreadState } from "./thread-state.ts";
 
 const data = workerData as HintThreadData;
@@ -20,15 +20,12 @@ function fail(error: unknown): void {
   if (state.phase !== "stopped") state.phase = "failed";
 }
 
-async function serve(store: HintStore): Promise<void> {
+async function serve(store: KeptHints): Promise<void> {
   /** Records wait for each other, so that one of the same key sees the one before. */
   let writing = Promise.resolve();
-  let readOnly: string | undefined;
   const record = async (key: Uint8Array, observed: Uint8Array) => {
     await store.record(key, observed);
-    if (readOnly !== undefined) return;
-    readOnly = store.stats().readOnly;
-    if (readOnly !== undefined) send({ type: "problem", text: readOnly });
+    if (store.readOnly !== undefined) throw new Error(store.readOnly);
   };
   const stop = async () => {
     await writing;
@@ -55,12 +52,9 @@ async function serve(store: HintStore): Promise<void> {
 }
 
 try {
-  const codec = new SegmentCodec(data, data.bits);
-  const { path, engine, secondSight } = data;
-  const store = await openHints({
-    ...{ path, secondSight, merge: (old, observed) => codec.merge(old, observed) },
-    ...(engine === undefined ? {} : { engine }),
-  });
+  const codec = new SegmentCodec(data, HINT_BITS);
+  const { path, engine } = data;
+  const store = await openHints({ path, engine, merge: (old, observed) => codec.merge(old, observed) });
   await serve(store);
   state.phase = "open";
 } catch (error) {

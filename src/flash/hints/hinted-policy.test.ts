@@ -158,10 +158,7 @@ test("whatever the hints say, the budget holds and every demand is met", () => {
       const base = policyByName(name);
       // These bring in whole layers, for which this budget may be too small.
       fc.pre(!base.needs.wholeLayers);
-      const policy = new HintedPolicy(
-        base,
-        options(link, { bits: bits as 1 | 2 | 4, blockTokens: 2, leastRate: random() }),
-      );
+      const policy = new HintedPolicy(base, options(link, { bits: bits as 1 | 2 | 4, blockTokens: 2 }));
       let at = 0;
       const passes = run.iterations.map(({ stops }): Pass => {
         const tokens = stops[0]?.tokens ?? 0;

@@ -14,12 +14,12 @@ import type {
   RouterEvent,
 } from "../../cache/policy.ts";
 import { type ExpertKey, type ModelShape, NO_EXPERT } from "../../cache/shape.ts";
+import { Shielded } from "../../policy/shielded.ts";
 import { BlockChain } from "./block-chain.ts";
 import { BlockUses } from "./block-uses.ts";
 import { HintFeed } from "./hint-feed.ts";
 import type { HintLink } from "./hint-link.ts";
 import { BLOCK_TOKENS, HINT_BITS, type HintBits, SegmentCodec } from "./segment-hint.ts";
-import { Shielded } from "./shielded.ts";
 
 export interface HintedPolicyOptions {
   readonly link: HintLink;
@@ -29,17 +29,17 @@ export interface HintedPolicyOptions {
   readonly blockTokens?: number;
   /** Of an expert in a hint. @default HINT_BITS */
   readonly bits?: HintBits;
-  /** What a prompt waits for its hints at most, ms. A look-up takes 0.3, reading an expert 1 to 50. @default 5 */
-  readonly waitMs?: number;
-  /** Read hinted experts ahead. @default true */
-  readonly prefetch?: boolean;
-  /** Keep hinted experts. @default true */
-  readonly shield?: boolean;
   /** Hand what was used to the store. @default true */
   readonly record?: boolean;
-  /** Uses per token left in the block from which on an absent expert is read ahead for a decoded token. @default 0.6 */
-  readonly leastRate?: number;
 }
+
+/**
+ * What a prompt waits for its hints at most. The median of a look-up beside a drive that streams is 0.07 ms with 10,000 hints, 0.6 ms
+ * with a million (`bench/results/hint-stores.json`).
+ */
+const WAIT_MS = 5;
+/** Uses per token left in the block from which on an absent expert is read ahead for a decoded token. */
+const LEAST_RATE = 0.6;
 
 /** Claims on memory, see `#claim`: of later uses at most, and of anything. */
 const MOST_LATER = 255;
@@ -52,9 +52,9 @@ export class HintedPolicy implements Policy {
   readonly prefetchesAtStart = true;
   readonly #base: Policy;
   readonly #options: HintedPolicyOptions;
-  readonly #leastRate: number;
   readonly #chain: BlockChain;
-  readonly #shielding = new Shielded((key) => (this.#left[key] as number) > 0);
+  /** What is in memory without those that the hints keep. */
+  readonly #others = new Shielded((key) => (this.#left[key] as number) > 0);
   #shape!: ModelShape;
   #codec!: SegmentCodec;
   #feed!: HintFeed;
@@ -64,6 +64,8 @@ export class HintedPolicy implements Policy {
    * the block in which the next token lies.
    */
   #left!: Uint8Array;
+  /** There are hints for what comes; without, nothing is looked for at a stop. */
+  #hinted = false;
   /** The hint that `#left` is made of. */
   #current: Uint8Array | undefined;
   /** By key: 1 for one that was read for a hint, until its layer runs. */
@@ -88,10 +90,10 @@ export class HintedPolicy implements Policy {
     this.pausesForDemand = base.pausesForDemand ?? false;
     this.#base = base;
     this.#options = options;
-    this.#leastRate = options.leastRate ?? 0.6;
     this.#chain = new BlockChain(options.salt, options.blockTokens ?? BLOCK_TOKENS);
     // Bound only when the base has them, so that nobody asks in vain.
-    if (base.discard !== undefined) this.discard = (residents) => base.discard?.(this.#others(residents)) ?? NO_EXPERT;
+    if (base.discard !== undefined)
+      this.discard = (residents) => base.discard?.(this.#others.of(residents)) ?? NO_EXPERT;
     if (base.learned !== undefined) this.learned = () => base.learned?.() ?? new Uint8Array();
   }
 
@@ -115,7 +117,7 @@ export class HintedPolicy implements Policy {
     this.#layer = -1;
     this.#lookedAt = 0;
     const { position, tokens } = start;
-    const waitMs = tokens > 1 ? (this.#options.waitMs ?? 5) : 0;
+    const waitMs = tokens > 1 ? WAIT_MS : 0;
     this.#following =
       position !== undefined && this.#feed.advance(position, start.tokenIds.subarray(0, tokens), waitMs);
     if (position === undefined || !this.#following) {
@@ -144,6 +146,7 @@ export class HintedPolicy implements Policy {
     this.#readAhead.fill(0, first, first + this.#shape.experts);
     if (!this.#following) return;
     this.#uses.routed(event);
+    if (!this.#hinted) return;
     if (this.#tokens > 1) this.#expectTail(first);
     else if (this.#codec.bits > 1)
       for (let i = 0; i < distinctCount; i++) {
@@ -153,7 +156,7 @@ export class HintedPolicy implements Policy {
   }
 
   prefetch(link: LinkState): ExpertKey {
-    const hinted = this.#options.prefetch === false ? NO_EXPERT : this.#nextHinted(link);
+    const hinted = this.#nextHinted(link);
     if (hinted !== NO_EXPERT) return hinted;
     return this.#layer >= 0 || this.#base.prefetchesAtStart === true ? this.#base.prefetch(link) : NO_EXPERT;
   }
@@ -175,7 +178,7 @@ export class HintedPolicy implements Policy {
 
   victim(candidates: Residents, reason: EvictionReason, incoming: ExpertKey): ExpertKey {
     const own = reason === "prefetch" && incoming === this.#handedOut;
-    const victim = this.#base.victim(this.#others(candidates), own ? "demand" : reason, incoming);
+    const victim = this.#base.victim(this.#others.of(candidates), own ? "demand" : reason, incoming);
     if (victim !== NO_EXPERT || (reason === "prefetch" && !own)) return victim;
     const least = this.#leastHinted(candidates, own ? this.#mostFor(incoming) : ALL_HINTED);
     if (least !== NO_EXPERT) this.#counts.hintedVictims++;
@@ -193,10 +196,6 @@ export class HintedPolicy implements Policy {
     this.#base.end();
   }
 
-  #others(residents: Residents): Residents {
-    return this.#options.shield === false ? residents : this.#shielding.of(residents);
-  }
-
   #record(): void {
     this.#uses.settle((block, uses) => {
       if (this.#options.record !== false) this.#options.link.record(this.#chain.key(block), this.#codec.encode(uses));
@@ -206,6 +205,7 @@ export class HintedPolicy implements Policy {
   /** What is left of a hint. @param used of it already */
   #expect(hint: Uint8Array | undefined, used?: Uint8Array): void {
     this.#current = hint;
+    this.#hinted = hint !== undefined;
     if (hint === undefined) {
       this.#left.fill(0);
       return;
@@ -222,10 +222,12 @@ export class HintedPolicy implements Policy {
     for (let block = first; block <= last; block++) {
       const hint = this.#feed.hintOf(block);
       if (hint === undefined) continue;
+      this.#hinted = true;
       for (let key = 0; key < hint.length; key++)
         this.#left[key] = Math.min(255, (this.#left[key] as number) + (hint[key] as number));
     }
     this.#current = this.#feed.hintOf(this.#tail);
+    this.#hinted ||= this.#current !== undefined;
   }
 
   /** A layer has run: of its experts those stay that the tokens after the pass will use. */
@@ -238,10 +240,11 @@ export class HintedPolicy implements Policy {
 
   /** The next absent expert that the hints tell of, from the next layer on and around. */
   #nextHinted({ residents, spareBytes }: LinkState): ExpertKey {
+    if (!this.#hinted) return NO_EXPERT;
     const { experts, expertBytes } = this.#shape;
     const total = this.#left.length;
     const start = (this.#layer + 1) * experts;
-    const leastUses = this.#leastRate * this.#tailTokens;
+    const leastUses = LEAST_RATE * this.#tailTokens;
     for (; this.#lookedAt < total; this.#lookedAt++) {
       const key = ((start + this.#lookedAt) % total) as ExpertKey;
       const left = this.#left[key] as number;
@@ -268,7 +271,6 @@ export class HintedPolicy implements Policy {
 
   /** Largest claim of an expert that is given up to read this one ahead. */
   #mostFor(incoming: ExpertKey): number {
-    if (this.#options.shield === false) return ALL_HINTED;
     // What the running pass needs comes before what the tokens after it may need.
     if (this.#inPass(incoming)) return MOST_LATER;
     return Math.floor((this.#left[incoming] as number) / 2);

@@ -1,5 +1,5 @@
-/** Hints in memory alone: for the simulator, and the upper bound of what a store on flash can do. */
-import type { HintStore, HintStoreStats, MergeHints } from "./hint-store.ts";
+/** Hints in memory alone, at once: for the simulator, and the upper bound of what a store on flash can do. */
+import type { MergeHints } from "./kept-hints.ts";
 
 export interface MemoryHintsOptions {
   readonly merge: MergeHints;
@@ -7,18 +7,17 @@ export interface MemoryHintsOptions {
   readonly secondSight?: boolean;
 }
 
-export class MemoryHints implements HintStore {
+export class MemoryHints {
   readonly #merge: MergeHints;
   readonly #hints = new Map<string, Uint8Array>();
   readonly #seen: Set<string> | undefined;
-  readonly #counts = { lookUps: 0, found: 0, recorded: 0, written: 0, bytesWritten: 0 };
+  readonly #counts = { lookUps: 0, found: 0, recorded: 0, written: 0 };
 
   constructor({ merge, secondSight = false }: MemoryHintsOptions) {
     this.#merge = merge;
     this.#seen = secondSight ? new Set() : undefined;
   }
 
-  /** As `lookUp`, at once. */
   get(key: Uint8Array): Uint8Array | undefined {
     this.#counts.lookUps++;
     const hint = this.#hints.get(nameOf(key));
@@ -26,7 +25,7 @@ export class MemoryHints implements HintStore {
     return hint;
   }
 
-  /** As `record`, at once. */
+  /** One more observation. */
   observe(key: Uint8Array, observed: Uint8Array): void {
     const name = nameOf(key);
     this.#counts.recorded++;
@@ -38,25 +37,10 @@ export class MemoryHints implements HintStore {
     if (merged === undefined) return;
     this.#hints.set(name, merged);
     this.#counts.written++;
-    this.#counts.bytesWritten += key.length + merged.length;
   }
 
-  async lookUp(keys: readonly Uint8Array[]): Promise<readonly (Uint8Array | undefined)[]> {
-    return keys.map((key) => this.get(key));
-  }
-
-  async record(key: Uint8Array, observed: Uint8Array): Promise<void> {
-    this.observe(key, observed);
-  }
-
-  async flush(): Promise<void> {}
-
-  async close(): Promise<void> {}
-
-  stats(): HintStoreStats {
-    let ramBytes = 0;
-    for (const [name, hint] of this.#hints) ramBytes += name.length + hint.length;
-    return { ...this.#counts, ramBytes, readOnly: undefined };
+  stats(): Readonly<Record<"lookUps" | "found" | "recorded" | "written", number>> {
+    return { ...this.#counts };
   }
 }
 

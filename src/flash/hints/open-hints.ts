@@ -1,16 +1,18 @@
 /** Opens the file in which hints are kept: a flash cache of a fixed size, shared by all models, whose keys never meet. */
 import { openFlashCache } from "../cache/open-flash-cache.ts";
 import type { ComparedStore } from "../compare/compared-store.ts";
-import type { HintStore, MergeHints } from "./hint-store.ts";
-import { type KeptBytes, KeptHints } from "./kept-hints.ts";
+import { type KeptBytes, KeptHints, type MergeHints } from "./kept-hints.ts";
 
-/** A block of the demo model takes 190 bytes with its key, so this is 350,000 blocks, or 2.8 million tokens. */
+/**
+ * A hint of the demo model takes 170 bytes of a log, its key and head included (`bench/results/hint-stores.json`): this is 390,000
+ * blocks, or 3 million tokens.
+ */
 const FILE_BYTES = 64 * 2 ** 20;
 
 /** The databases are there to be compared with, if their packages are installed. */
 export type HintEngine = "log" | "nemo" | "sqlite" | "lmdb";
 
-/** Writes least and is simplest at what 64 MiB hold; from a million records on nemo needs half the memory and opens faster (`bench/results/hint-stores.json`). */
+/** Writes least and is simplest at what 64 MiB hold; nemo needs half the memory at a million records, and opens faster (`bench/results/hint-stores.json`). */
 const DEFAULT_ENGINE: HintEngine = "log";
 
 export interface OpenHintsOptions {
@@ -21,17 +23,15 @@ export interface OpenHintsOptions {
   readonly engine?: HintEngine | undefined;
   /** Likewise; of flash caches. @default 64 MiB */
   readonly sizeBytes?: number;
-  /** Keep what comes for the second time only: fewer writes, but hints help from the third time on. @default false */
-  readonly secondSight?: boolean;
 }
 
 /** @throws FlashError as `openFlashCache`, MissingPackageError for a database whose package is not installed */
-export async function openHints({ merge, ...options }: OpenHintsOptions): Promise<HintStore> {
+export async function openHints({ merge, ...options }: OpenHintsOptions): Promise<KeptHints> {
   return new KeptHints(await openKeptBytes(options), merge);
 }
 
 async function openKeptBytes(options: Omit<OpenHintsOptions, "merge">): Promise<KeptBytes> {
-  const { path, engine = DEFAULT_ENGINE, sizeBytes = FILE_BYTES, secondSight = false } = options;
+  const { path, engine = DEFAULT_ENGINE, sizeBytes = FILE_BYTES } = options;
   switch (engine) {
     case "sqlite":
       return fromCompared(await (await import("../compare/sqlite-store.ts")).openSqliteStore(path));
@@ -43,16 +43,14 @@ async function openKeptBytes(options: Omit<OpenHintsOptions, "merge">): Promise<
     default:
       engine satisfies never;
   }
-  const admission = secondSight ? "second-sight" : "all";
-  const cache = await openFlashCache({ path, sizeBytes, engine, admission });
+  const cache = await openFlashCache({ path, sizeBytes, engine });
   return {
     get: (key) => cache.get(key),
     set: (key, value) => cache.set(key, value),
-    flush: () => cache.flush(),
     close: () => cache.close(),
     ramBytes() {
       const { ramBytes, engine: own } = cache.stats();
-      return ramBytes.objects + ramBytes.admission + own.ram.index + own.ram.buffers + own.ram.hotness;
+      return ramBytes.objects + own.ram.index + own.ram.buffers + own.ram.hotness;
     },
     readOnly: () => cache.stats().engine.readOnly,
   };
@@ -63,7 +61,6 @@ function fromCompared(store: ComparedStore): KeptBytes {
   return {
     get: async (key) => (await store.getMany([key]))[0],
     set: (key, value) => store.putMany([[key, value]]),
-    flush: () => store.flush(),
     close: () => store.close(),
     ramBytes: () => 0,
     readOnly: () => undefined,

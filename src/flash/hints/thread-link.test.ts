@@ -16,12 +16,12 @@ const codec = new SegmentCodec(shape, 4);
 const key = (n: number) => Uint8Array.from({ length: 16 }, (_, i) => n >>> (8 * (i % 4)));
 const hint = (n: number) => codec.encode(new Uint8Array(32).fill(1 + (n % 8)));
 
-function answers(link: ThreadLink, keys: readonly Uint8Array[]): (Uint8Array | undefined)[] {
+function answers(link: ThreadLink, keys: readonly Uint8Array[]): readonly (Uint8Array | undefined)[] {
   const question = link.ask(keys);
-  const found: (Uint8Array | undefined)[] = [];
-  link.take(10_000, (of, index, bytes) => {
+  let found: readonly (Uint8Array | undefined)[] = [];
+  link.take(10_000, (of, hints) => {
     expect(of).toBe(question);
-    found[index] = bytes;
+    found = hints;
   });
   return found;
 }
@@ -68,7 +68,7 @@ describe("a store in its thread", () => {
       link.ask(Array.from({ length: 50 }, (_, n) => key(n)));
       let visits = 0;
       link.take(0, () => visits++);
-      expect(visits).toBeLessThanOrEqual(50);
+      expect(visits).toBeLessThanOrEqual(1);
       expect(link.figures().hintLongestWaitMs).toBe(0);
     });
   });

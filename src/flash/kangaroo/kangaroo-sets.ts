@@ -4,19 +4,15 @@
  * or put back when they were read.
  */
 import type { BlockDevice } from "../device/block-device.ts";
-import { PAGE_BYTES } from "../device/zone-device.ts";
 import type { EngineStats } from "../engine.ts";
 import { FlashError } from "../errors.ts";
 import {
-  endOfEntries,
   entryBytes,
   entryCount,
   entryLow,
   entryValue,
   findEntry,
-  firstEntry,
   isTombstone,
-  nextEntry,
   SET_BYTES,
   sealSet,
   usedBytes,
@@ -24,7 +20,7 @@ import {
 } from "../format/set-page.ts";
 import type { HashedKey } from "../key-hash.ts";
 import type { SetLayer } from "./log-before-sets.ts";
-import type { ObjectLog } from "./object-log.ts";
+import { type ObjectLog, UNKNOWN } from "./object-log.ts";
 import { RewrittenSets } from "./rewritten-sets.ts";
 import { SetFilters } from "./set-filters.ts";
 import { SetHits } from "./set-hits.ts";
@@ -90,36 +86,31 @@ export class KangarooSets implements SetLayer {
   async emptyOldest(log: ObjectLog): Promise<void> {
     // More put back than this, and a log full of objects that are read would never come free.
     let mayReadmitBytes = log.oldest.length / 2;
-    for (let page = 0; page < log.ring.segmentPages; page++) {
-      if (!log.isSound(page)) {
-        for (const set of log.setsOfPage(page)) await this.#moveAll(log, set);
+    for (const { set, page, entry } of log.alive()) {
+      if (entry === UNKNOWN) {
+        await this.#moveAll(log, set);
         continue;
       }
-      const at = page * PAGE_BYTES;
-      for (let e = firstEntry(at); e < endOfEntries(log.oldest, at); e = nextEntry(log.oldest, e)) {
-        const set = log.aliveSet(page, e);
-        if (set < 0) continue;
-        if (!log.isAlone(set) || this.#threshold <= 1) {
-          this.#merge.begin();
-          await log.gather(set, this.#merge);
-          if (this.#merge.incomingObjects >= this.#threshold || this.#merge.oldPagesAreDoubtful) {
-            await this.#rewrite(log, set);
-            continue;
-          }
-          if (this.#merge.newestPage(log.oldest, e) !== log.pageOf(page)) {
-            this.#dropReplaced(log, set, page, e);
-            continue;
-          }
+      if (!log.isAlone(set) || this.#threshold <= 1) {
+        this.#merge.begin();
+        await log.gather(set, this.#merge);
+        if (this.#merge.incomingObjects >= this.#threshold || this.#merge.oldPagesAreDoubtful) {
+          await this.#rewrite(log, set);
+          continue;
         }
-        // A dropped object must not bring back an older one of its key from the set.
-        const shadows = this.#isStored(set) && this.#filters.mayHold(set, entryLow(log.oldest, e));
-        const wanted = !isTombstone(log.oldest, e) && log.wasUsed(set, page, e);
-        if (!shadows && !wanted) this.#drop(log, set, page, e);
-        else if (mayReadmitBytes > 0 && log.readmit(set, page, e)) {
-          mayReadmitBytes -= entryBytes(log.oldest, e);
-          if (!isTombstone(log.oldest, e)) this.#stats.fates.readmitted++;
-        } else await this.#moveAll(log, set);
+        if (this.#merge.newestPage(log.oldest, entry) !== log.pageOf(page)) {
+          this.#drop(log, set, page, entry, "replaced");
+          continue;
+        }
       }
+      // A dropped object must not bring back an older one of its key from the set.
+      const shadows = this.#isStored(set) && this.#filters.mayHold(set, entryLow(log.oldest, entry));
+      const wanted = !isTombstone(log.oldest, entry) && log.wasUsed(set, page, entry);
+      if (!shadows && !wanted) this.#drop(log, set, page, entry, "evictedCold");
+      else if (mayReadmitBytes > 0 && log.readmit(set, page, entry)) {
+        mayReadmitBytes -= entryBytes(log.oldest, entry);
+        if (!isTombstone(log.oldest, entry)) this.#stats.fates.readmitted++;
+      } else await this.#moveAll(log, set);
     }
   }
 
@@ -190,17 +181,10 @@ export class KangarooSets implements SetLayer {
     this.rewritten.count(this.#stats, merge, kept ? 1 : 0, usedBytes(this.#page, 0));
   }
 
-  #drop(log: ObjectLog, set: number, page: number, entry: number): void {
+  #drop(log: ObjectLog, set: number, page: number, entry: number, fate: "evictedCold" | "replaced"): void {
     log.drop(set, page, entry);
     if (isTombstone(log.oldest, entry)) return;
-    this.#stats.fates.evictedCold++;
-    this.#stats.residentObjects--;
-  }
-
-  #dropReplaced(log: ObjectLog, set: number, page: number, entry: number): void {
-    log.drop(set, page, entry);
-    if (isTombstone(log.oldest, entry)) return;
-    this.#stats.fates.replaced++;
+    this.#stats.fates[fate]++;
     this.#stats.residentObjects--;
   }
 

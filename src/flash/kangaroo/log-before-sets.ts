@@ -234,6 +234,8 @@ export class LogBeforeSets implements FlashEngine {
 
   /** Puts an end to every older version of the key. */
   async #invalidate(key: HashedKey): Promise<void> {
+    // No page holds such a key, nor a tombstone of it: making room for one would never end.
+    if (key.bytes.length > MAX_OBJECT_BYTES) return;
     const set = setNumberOf(key, this.#sets.sets);
     if (!this.#writer.busy) {
       if (!this.#mayHold(set, key)) return;

@@ -34,6 +34,16 @@ export interface LogPart {
   readonly parts: number;
 }
 
+/** Of `AliveObject`: the page cannot be used, so that the set is known and its entry there is not. */
+export const UNKNOWN = -1;
+
+/** Something that the loaded segment holds: in `page` of it, of that set, with its entry there or `UNKNOWN`. */
+export interface AliveObject {
+  readonly set: number;
+  readonly page: number;
+  readonly entry: number;
+}
+
 /** What became of an append; `none` is for a full segment or a full index. */
 export type Kept = "added" | "replaced" | "none";
 
@@ -169,9 +179,19 @@ export class ObjectLog {
     return this.#sound.filter((sound) => !sound).length;
   }
 
-  /** Whether that page of the loaded segment, 0 up to its pages, can be used. */
-  isSound(page: number): boolean {
-    return this.#sound[page];
+  /** What is alive in the loaded segment, each at the moment when its turn comes: what goes meanwhile is passed over. */
+  *alive(): Generator<AliveObject> {
+    for (let page = 0; page < this.ring.segmentPages; page++) {
+      if (!this.#sound[page]) {
+        for (const set of this.#setsOfPage(page)) yield { set, page, entry: UNKNOWN };
+        continue;
+      }
+      const at = page * PAGE_BYTES;
+      for (let e = firstEntry(at); e < endOfEntries(this.oldest, at); e = nextEntry(this.oldest, e)) {
+        const set = this.aliveSet(page, e);
+        if (set >= 0) yield { set, page, entry: e };
+      }
+    }
   }
 
   /** The loaded segment is given up; nothing in it is in the index any more. */
@@ -185,21 +205,6 @@ export class ObjectLog {
     const set = entryHigh(this.oldest, entry) % this.#sets;
     const tag = entryLow(this.oldest, entry) >>> 23;
     return this.#index.find(this.#local(set), tag, this.ring.oldestPage + page) === NONE ? -1 : set;
-  }
-
-  /** Sets with objects in a page of the loaded segment that cannot be used: found by looking through the whole index. */
-  setsOfPage(page: number): readonly number[] {
-    const wanted = this.ring.oldestPage + page;
-    const sets: number[] = [];
-    for (let set = this.#part; set < this.#sets; set += this.#parts) {
-      const local = this.#local(set);
-      for (let entry = this.#index.first(local); entry !== NONE; entry = this.#index.next(local, entry)) {
-        if (this.#index.page(local, entry) !== wanted) continue;
-        sets.push(set);
-        break;
-      }
-    }
-    return sets;
   }
 
   /**
@@ -266,6 +271,21 @@ export class ObjectLog {
     this.#index.remove(local, this.#indexed(set, page, entry));
     this.#index.insert(local, entryLow(this.oldest, entry) >>> 23, target, LONG);
     return true;
+  }
+
+  /** Sets with objects in a page of the loaded segment that cannot be used: found by looking through the whole index. */
+  #setsOfPage(page: number): readonly number[] {
+    const wanted = this.ring.oldestPage + page;
+    const sets: number[] = [];
+    for (let set = this.#part; set < this.#sets; set += this.#parts) {
+      const local = this.#local(set);
+      for (let entry = this.#index.first(local); entry !== NONE; entry = this.#index.next(local, entry)) {
+        if (this.#index.page(local, entry) !== wanted) continue;
+        sets.push(set);
+        break;
+      }
+    }
+    return sets;
   }
 
   #addFrom(merge: SetMerge, bytes: Uint8Array, at: number, set: number, page: number, entry: number): void {

@@ -7,6 +7,7 @@
  * 14 key; value; zeros up to a multiple of the log's unit. 48 bits of hash are what the index and the footer use.
  */
 import { crc32 } from "node:zlib";
+import { readU16, readU32, writeU16, writeU32 } from "../format/little-endian.ts";
 import { MAX_OBJECT_BYTES } from "../format/set-page.ts";
 import type { HashedKey } from "../key-hash.ts";
 
@@ -99,24 +100,4 @@ function checksum(bytes: Uint8Array, at: number, sequence: number): number {
   const end = at + RECORD_HEADER_BYTES + objectBytesAt(bytes, at);
   // The lower 32 bits of the sequence number: a zone's lives are not 2^32 zones apart.
   return crc32(bytes.subarray(at + 4, end), sequence >>> 0);
-}
-
-function readU16(bytes: Uint8Array, at: number): number {
-  return bytes[at] | (bytes[at + 1] << 8);
-}
-
-function readU32(bytes: Uint8Array, at: number): number {
-  return (bytes[at] | (bytes[at + 1] << 8) | (bytes[at + 2] << 16) | (bytes[at + 3] << 24)) >>> 0;
-}
-
-function writeU16(bytes: Uint8Array, at: number, value: number): void {
-  bytes[at] = value;
-  bytes[at + 1] = value >>> 8;
-}
-
-function writeU32(bytes: Uint8Array, at: number, value: number): void {
-  bytes[at] = value;
-  bytes[at + 1] = value >>> 8;
-  bytes[at + 2] = value >>> 16;
-  bytes[at + 3] = value >>> 24;
 }

@@ -11,6 +11,7 @@
 import { crc32 } from "node:zlib";
 import { PAGE_BYTES } from "../device/zone-device.ts";
 import { FlashError } from "../errors.ts";
+import { readU16, readU32, writeU16, writeU32 } from "../format/little-endian.ts";
 
 const STAMP_BYTES = 64;
 const LIST_ENTRY_BYTES = 8;
@@ -98,14 +99,9 @@ export class RecordList {
     if (at + LIST_ENTRY_BYTES > this.#bytes.length) this.#enlarge(2 * this.#bytes.length);
     const bytes = this.#bytes;
     const units = (offset - this.#lastOffset) / unit;
-    bytes[at] = high;
-    bytes[at + 1] = high >>> 8;
-    bytes[at + 2] = high >>> 16;
-    bytes[at + 3] = high >>> 24;
-    bytes[at + 4] = low;
-    bytes[at + 5] = low >>> 8;
-    bytes[at + 6] = units;
-    bytes[at + 7] = (units >>> 8) | (deletion ? DELETION >>> 8 : 0);
+    writeU32(bytes, at, high);
+    writeU16(bytes, at + 4, low);
+    writeU16(bytes, at + 6, units | (deletion ? DELETION : 0));
     this.#records++;
     this.#lastOffset = offset;
   }
@@ -141,9 +137,9 @@ export function verifyList(footer: Uint8Array, trailer: Stamp): boolean {
 /** Fills in the next record of a verified list. @param record the one before; at first one with offset 0 */
 export function readListed(footer: Uint8Array, index: number, unit: number, record: ListedRecord): void {
   const at = index * LIST_ENTRY_BYTES;
-  record.high = (footer[at] | (footer[at + 1] << 8) | (footer[at + 2] << 16) | (footer[at + 3] << 24)) >>> 0;
-  record.low = footer[at + 4] | (footer[at + 5] << 8);
-  const units = footer[at + 6] | (footer[at + 7] << 8);
+  record.high = readU32(footer, at);
+  record.low = readU16(footer, at + 4);
+  const units = readU16(footer, at + 6);
   record.offset += (units & (DELETION - 1)) * unit;
   record.deletion = units >= DELETION;
 }

@@ -60,10 +60,6 @@ export class ZoneWriter {
     return this.#zone;
   }
 
-  get sequence(): number {
-    return this.#sequence;
-  }
-
   get ramBytes(): number {
     return this.#current.bytes.length + this.#other.bytes.length + this.#list.ramBytes;
   }

@@ -4,7 +4,7 @@
  */
 import { PAGE_BYTES } from "../device/zone-device.ts";
 import { PAYLOAD_BYTES, sealPage, verifyPage } from "../format/sealed-page.ts";
-import { readFrame, writeHeader } from "../format/zone-frame.ts";
+import { readFrame, writeFrame } from "../format/zone-frame.ts";
 import { frameOf, type NemoState } from "./state.ts";
 import { SLICE_BYTES } from "./zone-writing.ts";
 
@@ -48,7 +48,7 @@ export class CheckpointWriter {
   async #begin(): Promise<void> {
     const { device } = this.#state;
     if (device.written(this.#zone) > 0) await device.reset(this.#zone);
-    writeHeader(this.#slice, 0, frameOf(this.#state, "checkpoint", this.#state.pool.next, 0));
+    writeFrame(this.#slice, 0, "header", frameOf(this.#state, "checkpoint", this.#state.pool.next, 0));
     this.#filled = PAGE_BYTES;
   }
 
@@ -99,8 +99,7 @@ export class CheckpointReader {
     if (shape.checkpointZones === 0 || device.written(shape.firstCheckpointZone) < PAGE_BYTES) return undefined;
     const header = await device.read(shape.firstCheckpointZone, 0, 1).catch(() => undefined);
     const frame = header === undefined ? undefined : readFrame(header, 0, "header");
-    if (frame?.kind !== "checkpoint" || frame.sequence !== pool.next) return undefined;
-    if (frame.epoch !== shape.epoch || frame.salt !== shape.salt) return undefined;
+    if (frame?.kind !== "checkpoint" || frame.sequence !== pool.next || frame.salt !== shape.salt) return undefined;
     state.opening = Math.max(state.opening, frame.opening + 1);
     return new CheckpointReader(state, frame.opening);
   }

@@ -2,14 +2,21 @@
  * Nemo: a cache for tiny objects on flash (arXiv 2603.09605). Objects of one hash share a page of 4 KiB in RAM until a whole set
  * group of such pages is written at once; finding them takes filters, not an index of objects. Made by `openNemo`.
  */
-import { PAGE_BYTES } from "../device/zone-device.ts";
+import { type DeviceCounters, PAGE_BYTES } from "../device/zone-device.ts";
 import type { FlashEngine } from "../engine.ts";
 import { FlashError } from "../errors.ts";
-import { entryValue, findEntry, firstEntry, isTombstone, nextEntry, TOMBSTONE } from "../format/set-page.ts";
+import {
+  entryValue,
+  findEntry,
+  firstEntry,
+  isTombstone,
+  MAX_OBJECT_BYTES,
+  nextEntry,
+  TOMBSTONE,
+} from "../format/set-page.ts";
 import { type HashedKey, setNumberOf } from "../key-hash.ts";
 import { writeCheckpoint } from "./checkpoint.ts";
 import { flushSetGroup } from "./flushing.ts";
-import type { NemoShape } from "./options.ts";
 import type { NemoCounts, NemoState } from "./state.ts";
 
 const NO_VALUE = new Uint8Array(0);
@@ -27,29 +34,22 @@ export class NemoEngine implements FlashEngine {
   readonly maxObjectBytes: number;
   readonly #state: NemoState;
   /** Device counters when the cache was opened. */
-  readonly #before: { readonly written: number; readonly read: number; readonly resets: number };
+  readonly #before: Readonly<DeviceCounters>;
   readonly #pages: Uint8Array[] = [];
   #flushing: Promise<void> | undefined;
   /** The last of the changes that wait for a flush: later ones wait behind it, so that they keep their order. */
   #queue: Promise<unknown> | undefined;
   #readOnly: string | undefined;
+  /** Set numbers of which nothing is found any more, in RAM or on flash. */
+  readonly #forgotten = new Set<number>();
   #closing: Promise<void> | undefined;
 
   /** Use `openNemo`. @param state as it was read from the device @param readOnly why nothing may be written */
-  constructor(state: NemoState, before: NemoEngine["deviceCounters"], readOnly: string | undefined) {
+  constructor(state: NemoState, before: Readonly<DeviceCounters>, readOnly: string | undefined) {
     this.#state = state;
     this.#before = before;
     this.#readOnly = readOnly;
     this.maxObjectBytes = state.shape.maxObjectBytes;
-  }
-
-  get shape(): NemoShape {
-    return this.#state.shape;
-  }
-
-  get deviceCounters(): { readonly written: number; readonly read: number; readonly resets: number } {
-    const { hostBytesWritten, hostBytesRead, resets } = this.#state.device.counters;
-    return { written: hostBytesWritten, read: hostBytesRead, resets };
   }
 
   async get(key: HashedKey, signal?: AbortSignal): Promise<Uint8Array | undefined> {
@@ -58,6 +58,7 @@ export class NemoEngine implements FlashEngine {
     const { ram, counts, pool, shape } = this.#state;
     const s = setNumberOf(key, shape.sets);
     counts.gets++;
+    if (this.#forgotten.has(s)) return undefined;
     const group = ram.locate(s, key);
     if (group !== undefined) {
       if (isTombstone(group.bytes, ram.entry)) return undefined;
@@ -70,9 +71,13 @@ export class NemoEngine implements FlashEngine {
   async put(key: HashedKey, value: Uint8Array): Promise<boolean> {
     this.#checkOpen();
     const objectBytes = key.bytes.length + value.length;
-    if (objectBytes > this.maxObjectBytes || this.#readOnly !== undefined) return false;
+    if (objectBytes > this.maxObjectBytes || this.#readOnly !== undefined) {
+      // What was kept under the key is no longer its value.
+      await this.#erase(key);
+      return false;
+    }
     if (this.#queue !== undefined || !this.#place(key, value, 0)) {
-      if (!(await this.#queued(() => this.#placeAfterFlush(key, value, 0)))) return false;
+      if (!(await this.#queued(() => this.#placeOrForget(key, value, 0)))) return false;
     }
     const { counts } = this.#state;
     counts.puts++;
@@ -80,20 +85,19 @@ export class NemoEngine implements FlashEngine {
     return true;
   }
 
-  /** @throws FlashError `read-only` when that is what it is and there is no room left in RAM to remember it */
   async delete(key: HashedKey): Promise<void> {
     this.#checkOpen();
     this.#state.counts.deletes++;
-    if (this.#queue === undefined && this.#remove(key)) return;
-    if (await this.#queued(async () => this.#remove(key) || this.#placeAfterFlush(key, NO_VALUE, TOMBSTONE))) return;
-    throw this.#refusal();
+    await this.#erase(key);
   }
 
   /** Writes both set groups in RAM, however full. @throws FlashError `read-only` */
   async flush(): Promise<void> {
     this.#checkOpen();
     await this.#queued(() => this.#flushAll());
-    if (this.#readOnly !== undefined) throw this.#refusal();
+    if (this.#readOnly !== undefined) {
+      throw new FlashError("read-only", `nothing is written any more: ${this.#readOnly}`);
+    }
     await this.#state.device.sync();
   }
 
@@ -104,15 +108,16 @@ export class NemoEngine implements FlashEngine {
 
   stats(): NemoStats {
     const { counts, shape, ram, pool, index, hotness, slice, device } = this.#state;
-    const { written, read, resets } = this.deviceCounters;
+    const { counters } = device;
+    const before = this.#before;
     const unitBytes = counts.setGroupsWritten * device.zoneBytes;
     return {
       ...counts,
       fates: { ...counts.fates },
       updates: ram.updates,
-      deviceBytesWritten: written - this.#before.written,
-      deviceBytesRead: read - this.#before.read,
-      zoneResets: resets - this.#before.resets,
+      deviceBytesWritten: counters.hostBytesWritten - before.hostBytesWritten,
+      deviceBytesRead: counters.hostBytesRead - before.hostBytesRead,
+      zoneResets: counters.resets - before.resets,
       residentObjects: ram.objects + pool.residentObjects(),
       ram: {
         index: index.ramBytes + pool.ramBytes,
@@ -219,6 +224,14 @@ export class NemoEngine implements FlashEngine {
     hotness.set(sequence, s, place);
   }
 
+  /** Puts an end to every older value of the key. */
+  async #erase(key: HashedKey): Promise<void> {
+    // Nothing was ever kept under it, and no tombstone of it would fit a set.
+    if (key.bytes.length > MAX_OBJECT_BYTES) return;
+    if (this.#queue === undefined && this.#remove(key)) return;
+    await this.#queued(async () => this.#remove(key) || this.#placeOrForget(key, NO_VALUE, TOMBSTONE));
+  }
+
   /** Takes the key out of RAM; true when that is all there is to a delete. */
   #remove(key: HashedKey): boolean {
     const { ram, index, pool, shape } = this.#state;
@@ -241,9 +254,15 @@ export class NemoEngine implements FlashEngine {
     return ram.place(s, key, value, flags);
   }
 
-  async #placeAfterFlush(key: HashedKey, value: Uint8Array, flags: number): Promise<boolean> {
+  /** After a flush if need be. False when nothing can be written any more: then the key is a miss. */
+  async #placeOrForget(key: HashedKey, value: Uint8Array, flags: number): Promise<boolean> {
     while (!this.#place(key, value, flags)) {
-      if (this.#readOnly !== undefined) return false;
+      if (this.#readOnly !== undefined) {
+        if (this.#remove(key) || this.#place(key, NO_VALUE, TOMBSTONE)) return false;
+        // Not even a tombstone has room: older values can only be forgotten by the whole set.
+        this.#forgotten.add(setNumberOf(key, this.#state.shape.sets));
+        return false;
+      }
       await this.#flushing;
     }
     return true;
@@ -301,9 +320,5 @@ export class NemoEngine implements FlashEngine {
 
   #checkOpen(): void {
     if (this.#closing !== undefined) throw new FlashError("closed", "the cache was closed");
-  }
-
-  #refusal(): FlashError {
-    return new FlashError("read-only", `nothing is written any more: ${this.#readOnly}`);
   }
 }

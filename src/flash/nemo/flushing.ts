@@ -2,11 +2,9 @@
  * One flush: the oldest set group makes room, what was hot of it joins the new one, the new one is written in one go, and after
  * enough of them their index group. Flushes come one after another; what has gone wrong is thrown and not tried again.
  */
-import { PAGE_BYTES } from "../device/zone-device.ts";
 import { FlashError } from "../errors.ts";
-import { pageChecksum, sealPage } from "../format/sealed-page.ts";
-import { sealSet, setChecksum } from "../format/set-page.ts";
-import { bodyChecksumOf, writeFooter, writeHeader } from "../format/zone-frame.ts";
+import { sealPage } from "../format/sealed-page.ts";
+import { sealSet } from "../format/set-page.ts";
 import type { SetGroup } from "./set-group.ts";
 import { frameOf, type NemoState } from "./state.ts";
 import { writeBack } from "./write-back.ts";
@@ -40,24 +38,11 @@ export async function flushSetGroup(state: NemoState, out: SetGroup): Promise<vo
 
 /** Writes the index group in RAM to its zone, and changes nothing else. @throws FlashError `read-only` */
 export async function writeIndexGroup(state: NemoState): Promise<void> {
-  const { index, shape, device } = state;
+  const { index, device } = state;
   const { bytes } = index.group;
   const number = index.groupNumber;
   const frame = frameOf(state, "index", number, 0);
-  const checksums = new Uint32Array(shape.sets + 1);
-  await writeZone(
-    device,
-    index.zoneOf(number),
-    bytes,
-    (first, end) => {
-      for (let page = first; page < end; page++) {
-        if (page === 0) writeHeader(bytes, 0, frame);
-        else sealPage(bytes, page * PAGE_BYTES, "index", number, page - 1);
-        checksums[page] = pageChecksum(bytes, page * PAGE_BYTES);
-      }
-    },
-    () => writeFooter(bytes, bytes.length - PAGE_BYTES, frame, bodyChecksumOf(checksums)),
-  );
+  await writeZone(device, index.zoneOf(number), bytes, frame, (s, at) => sealPage(bytes, at, "index", number, s));
   state.counts.indexGroupsWritten++;
 }
 
@@ -76,27 +61,11 @@ async function writeSetGroup(state: NemoState, out: SetGroup): Promise<void> {
   const sequence = pool.next;
   const place = sequence % shape.groupSetGroups;
   const frame = frameOf(state, "set-group", sequence, out.objects);
-  const checksums = new Uint32Array(shape.sets + 1);
   const { bytes } = out;
-  await writeZone(
-    device,
-    pool.zoneOf(sequence),
-    bytes,
-    (first, end) => {
-      for (let page = first; page < end; page++) {
-        const at = page * PAGE_BYTES;
-        if (page === 0) {
-          writeHeader(bytes, at, frame);
-          checksums[0] = pageChecksum(bytes, at);
-          continue;
-        }
-        sealSet(bytes, at, sequence, opening);
-        checksums[page] = setChecksum(bytes, at);
-        index.group.write(page - 1, place, bytes, at);
-      }
-    },
-    () => writeFooter(bytes, bytes.length - PAGE_BYTES, frame, bodyChecksumOf(checksums)),
-  );
+  await writeZone(device, pool.zoneOf(sequence), bytes, frame, (s, at) => {
+    sealSet(bytes, at, sequence, opening);
+    index.group.write(s, place, bytes, at);
+  });
 }
 
 /** What was read long ago is forgotten, unless its set number is still being asked for. */

@@ -74,7 +74,8 @@ class ModelRun {
       const value = versionOf(n, history.versions.length);
       // Counted before the call: a kill may leave it on flash all the same.
       history.versions.push(new TextDecoder().decode(value));
-      if (!(await this.engine.put(keyNumber(n), value))) history.versions.pop();
+      // Refused, it is not to be seen, and nor is what was there before.
+      if (!(await this.engine.put(keyNumber(n), value))) history.versions[history.versions.length - 1] = undefined;
     } else if (what < 0.995) {
       history.versions.push(undefined);
       await this.engine.delete(keyNumber(n));

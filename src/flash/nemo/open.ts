@@ -21,12 +21,12 @@ interface FoundZone {
 }
 
 /**
- * An empty device, or one that this cache wrote: the engine owns it from then on and closes it. Zones of another epoch or salt
- * count as empty.
+ * An empty device, or one that this cache wrote: the engine owns it from then on and closes it. Zones of another salt count
+ * as empty.
  * @throws FlashError `bad-options`, `other-parameters`; the device is left open
  */
 export async function openNemo(device: ZoneDevice, options: NemoOptions = {}): Promise<NemoEngine> {
-  const { hostBytesWritten, hostBytesRead, resets } = device.counters;
+  const before = { ...device.counters };
   const state = emptyState(device, shapeOf(device, options));
   const zones = await findZones(state);
   findSetGroups(state, zones);
@@ -34,7 +34,7 @@ export async function openNemo(device: ZoneDevice, options: NemoOptions = {}): P
   const checkpoint = await readCheckpoint(state);
   if (!checkpoint.filters) await rebuildGroup(state, state.index.groupNumber);
   if (checkpoint.found) readOnly ??= await whyReadOnly(invalidateCheckpoint(state));
-  return new NemoEngine(state, { written: hostBytesWritten, read: hostBytesRead, resets }, readOnly);
+  return new NemoEngine(state, before, readOnly);
 }
 
 /** A device that cannot be written to is still good for gets. */
@@ -77,7 +77,7 @@ async function findZone(state: NemoState, zone: number, kind: ZoneKind): Promise
   return { frame, whole: footer !== undefined };
 }
 
-/** Undefined where there is none, or one of another epoch or salt. @throws FlashError `other-parameters` */
+/** Undefined where there is none, or one of another salt. @throws FlashError `other-parameters` */
 async function frameAt(
   state: NemoState,
   zone: number,
@@ -88,7 +88,7 @@ async function frameAt(
   if (device.written(zone) < (page + 1) * PAGE_BYTES) return undefined;
   const bytes = await device.read(zone, page, 1).catch(() => undefined);
   const frame = bytes === undefined ? undefined : readFrame(bytes, 0, which);
-  if (frame === undefined || frame.epoch !== shape.epoch || frame.salt !== shape.salt) return undefined;
+  if (frame?.salt !== shape.salt) return undefined;
   if (!sameParameters(frame.parameters, shape.parameters)) {
     const [was, is] = [frame.parameters, shape.parameters].map((parameters) => JSON.stringify(parameters));
     throw new FlashError(

@@ -9,6 +9,9 @@ import { PAYLOAD_BYTES } from "../format/sealed-page.ts";
 import { MAX_OBJECT_BYTES, SET_CAPACITY } from "../format/set-page.ts";
 import { FRAME_PAGES, type ZoneParameters } from "../format/zone-frame.ts";
 
+/** How full a set of the rear set group may get: the rest is room for the time when it is the front. */
+const REAR_FULL_SHARE = 0.9;
+
 export type WriteBack = "off" | "hot" | "hot-and-cold";
 /**
  * `strict`: never an older value than the newest put, and never a deleted one (tombstones, and no writing back of what a newer set
@@ -19,8 +22,6 @@ export type Consistency = "strict" | "advisory";
 export interface NemoOptions {
   /** Puts that may fail, and drop older objects instead, before a flush: a share of the sets. @default 0.015 (4,096 of 275,712) */
   readonly flushThreshold?: number;
-  /** How full a set of the rear set group may get, 0 to 1. @default 0.9 */
-  readonly rearFullShare?: number;
   /** Objects that the filter of a set is sized for. @default 20; the paper's 40 costs twice the memory for sets of 15 */
   readonly filterObjects?: number;
   /** Share of absent keys that a filter may claim. @default 0.001 */
@@ -45,10 +46,8 @@ export interface NemoOptions {
   readonly maxObjectBytes?: number;
   /** Zones kept for what is in RAM at a close; with 0 a close loses it. @default 3 */
   readonly checkpointZones?: number;
-  /** Another salt or epoch is another cache: zones of the old one count as empty. 0 to 2^32 - 1. @default 0 */
+  /** Another salt is another cache: zones of the old one count as empty. 0 to 2^32 - 1. @default 0 */
   readonly salt?: number;
-  /** 0 to 2^32 - 1. @default 0 */
-  readonly epoch?: number;
 }
 
 export interface NemoShape {
@@ -73,7 +72,6 @@ export interface NemoShape {
   readonly strict: boolean;
   readonly maxObjectBytes: number;
   readonly salt: number;
-  readonly epoch: number;
 }
 
 /** @throws FlashError `bad-options` */
@@ -83,8 +81,8 @@ export function shapeOf(device: Pick<ZoneDevice, "zones" | "zoneBytes">, options
   if (!(groupSetGroups >= 1 && rowBytesOf(groupSetGroups) * filter.bits <= PAYLOAD_BYTES))
     throw new FlashError("bad-options", `${groupSetGroups} filters of ${filter.bytes} bytes do not share a page`);
   const sets = device.zoneBytes / PAGE_BYTES - FRAME_PAGES;
-  const { checkpointZones = 3, salt = 0, epoch = 0 } = options;
-  for (const [name, value] of Object.entries({ checkpointZones, salt, epoch }))
+  const { checkpointZones = 3, salt = 0 } = options;
+  for (const [name, value] of Object.entries({ checkpointZones, salt }))
     if (!(Number.isInteger(value) && value >= 0 && value < 2 ** 32))
       throw new FlashError("bad-options", `${name} must be a whole number from 0 to 2^32 - 1, not ${value}`);
   const setGroups = setGroupsOf(device.zones - checkpointZones, groupSetGroups);
@@ -108,7 +106,7 @@ export function shapeOf(device: Pick<ZoneDevice, "zones" | "zoneBytes">, options
     checkpointZones,
     firstCheckpointZone: device.zones - checkpointZones,
     allowedFailures: delayed ? Math.round(share("flushThreshold", options.flushThreshold ?? 0.015) * sets) : 0,
-    rearBytes: Math.floor(share("rearFullShare", options.rearFullShare ?? 0.9) * SET_CAPACITY),
+    rearBytes: Math.floor(REAR_FULL_SHARE * SET_CAPACITY),
     cachedSetNumbers: Math.round(share("indexCachedShare", options.indexCachedShare ?? 0.5) * sets),
     trackedSetGroups: Math.ceil(share("hotness", options.hotness ?? 0.3) * setGroups),
     coolingSetGroups: Math.max(1, Math.round(share("coolingShare", options.coolingShare ?? 0.1) * setGroups)),
@@ -117,7 +115,6 @@ export function shapeOf(device: Pick<ZoneDevice, "zones" | "zoneBytes">, options
     strict: (options.consistency ?? "strict") === "strict",
     maxObjectBytes: Math.min(options.maxObjectBytes ?? MAX_OBJECT_BYTES, MAX_OBJECT_BYTES),
     salt,
-    epoch,
   };
 }
 

@@ -57,6 +57,6 @@ export function emptyState(device: ZoneDevice, shape: NemoShape): NemoState {
 }
 
 export function frameOf(state: NemoState, kind: ZoneKind, sequence: number, objects: number): ZoneFrame {
-  const { epoch, salt, parameters } = state.shape;
-  return { kind, epoch, salt, sequence, opening: state.opening, objects, parameters };
+  const { salt, parameters } = state.shape;
+  return { kind, salt, sequence, opening: state.opening, objects, parameters };
 }

@@ -4,7 +4,7 @@ import { createEventBatch, DELETE, GET, SET } from "./event-batch.ts";
 import { GeneratedWorkload, type WorkloadSpec } from "./generated-workload.ts";
 import { isFresh, writeKey } from "./key-bytes.ts";
 import type { PopulationSpec } from "./population.ts";
-import { describeWorkload } from "./stats.ts";
+import { describeWorkload } from "./stats.test-data.ts";
 
 const SIZES = {
   key: { kind: "fixed", bytes: 20 },

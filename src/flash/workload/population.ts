@@ -50,8 +50,6 @@ export interface Changes {
 }
 
 export class Population {
-  /** Mean bytes of key + value over the keys, not over the events. */
-  readonly meanObjectBytes: number;
   readonly #number: number;
   readonly #keys: number;
   readonly #zipf: Zipf;
@@ -78,7 +76,6 @@ export class Population {
     this.#keyBytes = new SizeTable(sizes.key);
     this.#bytes = new SizeTable(sizes.bytes);
     this.#isObject = sizes.measured === "object";
-    this.meanObjectBytes = this.#bytes.mean + (this.#isObject ? 0 : this.#keyBytes.mean);
     const all = operations.get + operations.set + operations.delete;
     this.#deletes = operations.delete / all;
     this.#writes = (operations.delete + operations.set) / all;

@@ -17,50 +17,43 @@ export const WORKLOAD_NAMES = [
 ] as const;
 export type WorkloadName = (typeof WORKLOAD_NAMES)[number];
 
-export interface PresetOptions extends Pick<WorkloadSpec, "drift" | "churn" | "phaseOperations" | "seed"> {
+export interface PresetOptions extends Pick<WorkloadSpec, "seed"> {
   /** Keys that come again, shared out as the populations of the original have them. @default the original's number */
   readonly objects?: number;
   /** The same in bytes of key + value. Not together with `objects`. */
   readonly workingSetBytes?: number;
-  /** Sigma of log-normal sizes; 0 makes them all alike. The ladder of fill rates was met by 0.8 to 1.0. @default 0.9 */
-  readonly sigma?: number;
-  /** Mean of key + value in the Nemo mix; the runs of FairyWREN and Kangaroo there had 265 and 271. @default 246 */
-  readonly meanObjectBytes?: number;
-  /** How the Nemo mix draws its clusters: by their requests per second, or all alike. @default "by-rate" */
-  readonly draw?: "by-rate" | "equally";
 }
 
 /** Nemo's evaluation kept objects up to this size. */
 export const MAX_OBJECT_BYTES = 2048;
 /** Smallest object of the known fill rates. */
 const MIN_OBJECT_BYTES = 20;
-const DEFAULT_SIGMA = 0.9;
+/** Of log-normal sizes. The ladder of fill rates was met by 0.8 to 1.0. */
+const SIGMA = 0.9;
+/** Mean of key + value in the Nemo mix. */
 const NEMO_MEAN_BYTES = 246;
 
 /** @throws FlashError `bad-options` */
 export function presetWorkload(name: WorkloadName, options: PresetOptions = {}): WorkloadSpec {
-  const { objects, workingSetBytes, drift, churn, phaseOperations, seed } = options;
+  const { objects, workingSetBytes, seed } = options;
   return {
     name,
-    populations: scaled(populationsOf(name, options), objects, workingSetBytes),
-    ...(drift && { drift }),
-    ...(churn && { churn }),
-    ...(phaseOperations !== undefined && { phaseOperations }),
+    populations: scaled(populationsOf(name), objects, workingSetBytes),
     ...(seed !== undefined && { seed }),
   };
 }
 
-function populationsOf(name: WorkloadName, options: PresetOptions): PopulationSpec[] {
+function populationsOf(name: WorkloadName): PopulationSpec[] {
   switch (name) {
     case "twitter-14":
     case "twitter-29":
     case "twitter-34":
     case "twitter-52":
-      return [twitterCluster(TWITTER[name], name, options)];
+      return [twitterCluster(TWITTER[name], name)];
     case "nemo-mix":
-      return nemoMix(options).map((population) => ({ ...population, operations: GETS_ONLY }));
+      return nemoMix().map((population) => ({ ...population, operations: GETS_ONLY }));
     case "nemo-mix-updates":
-      return nemoMix(options);
+      return nemoMix();
     case "graph-leader":
       // Shares of requests: "opPoolDistribution" of ssd_perf/graph_cache_leader.
       return [
@@ -106,49 +99,38 @@ const TWITTER = {
   },
 } as const satisfies Record<string, TwitterCluster>;
 
-/** @param sizeFactor multiplies keys and objects @param weight requests a second, or any other */
-function twitterCluster(
-  cluster: TwitterCluster,
-  name: string,
-  { sigma = DEFAULT_SIGMA }: PresetOptions,
-  sizeFactor = 1,
-  weight = cluster.rate,
-): PopulationSpec {
+/** @param sizeFactor multiplies keys and objects */
+function twitterCluster(cluster: TwitterCluster, name: string, sizeFactor = 1): PopulationSpec {
   const keyBytes = Math.max(8, Math.round(cluster.keyBytes * sizeFactor));
   return {
     name,
     keys: cluster.keys,
     alpha: cluster.alpha,
     freshShare: cluster.oneHit,
-    weight,
+    weight: cluster.rate,
     sizes: {
       key: { kind: "fixed", bytes: keyBytes },
-      ...logNormalObjects((cluster.keyBytes + cluster.valueBytes) * sizeFactor, sigma, keyBytes),
+      measured: "object",
+      bytes: {
+        ...{ kind: "log-normal", sigma: SIGMA, min: Math.max(MIN_OBJECT_BYTES, keyBytes), max: MAX_OBJECT_BYTES },
+        mean: (cluster.keyBytes + cluster.valueBytes) * sizeFactor,
+      },
     },
     operations: cluster.operations,
   };
 }
 
-function logNormalObjects(mean: number, sigma: number, keyBytes: number): Pick<ObjectSizes, "measured" | "bytes"> {
-  const min = Math.max(MIN_OBJECT_BYTES, keyBytes);
-  return { measured: "object", bytes: { kind: "log-normal", mean, sigma, min, max: MAX_OBJECT_BYTES } };
-}
-
 /**
  * The four clusters on keys of their own, 14 and 29 with sizes divided by 2 and 3 (Nemo, section 6). The authors' merging script
- * is not public; the means printed average to 289 B by rate and 295 B drawn equally, so all sizes are multiplied to give 246.
+ * is not public: they are drawn by their requests per second. The means printed then average to 289 B, so all sizes are multiplied
+ * to give 246.
  */
-function nemoMix(options: PresetOptions): PopulationSpec[] {
-  const { meanObjectBytes = NEMO_MEAN_BYTES, draw = "by-rate" } = options;
-  const clusters = Object.entries(TWITTER).map(([name, cluster]) => {
-    const bytes = (cluster.keyBytes + cluster.valueBytes) / cluster.shrink;
-    return { name, cluster, bytes, weight: draw === "by-rate" ? cluster.rate : 1 };
-  });
-  const weights = clusters.reduce((sum, { weight }) => sum + weight, 0);
-  const mean = clusters.reduce((sum, { bytes, weight }) => sum + bytes * weight, 0) / weights;
-  return clusters.map(({ name, cluster, weight }) =>
-    twitterCluster(cluster, name, options, meanObjectBytes / mean / cluster.shrink, weight),
-  );
+function nemoMix(): PopulationSpec[] {
+  const clusters = Object.entries(TWITTER);
+  const rates = clusters.reduce((sum, [, { rate }]) => sum + rate, 0);
+  const mean =
+    clusters.reduce((sum, [, one]) => sum + ((one.keyBytes + one.valueBytes) / one.shrink) * one.rate, 0) / rates;
+  return clusters.map(([name, cluster]) => twitterCluster(cluster, name, NEMO_MEAN_BYTES / mean / cluster.shrink));
 }
 
 /** 8 to 16 bytes: "keySizeRange" of ssd_perf/graph_cache_leader. */
@@ -167,9 +149,15 @@ function graphObjects(mean: number): ObjectSizes {
   return { key: GRAPH_KEY, measured: "value", bytes: { kind: "quantiles", points, mean, ...VALUES } };
 }
 
-function graphAssocs(mean: number, sigma: number): ObjectSizes {
-  return { key: GRAPH_KEY, measured: "value", bytes: { kind: "log-normal", mean, sigma, ...VALUES } };
+/** Sigma from the leader's mean of 140 B and median of 63: sqrt(2 ln(140 / 63)). */
+function graphAssocs(mean: number): ObjectSizes {
+  return { key: GRAPH_KEY, measured: "value", bytes: { kind: "log-normal", mean, sigma: 1.26, ...VALUES } };
 }
+
+/** The leader's, which stand in for the follower's. */
+const ASSOCS = { keys: 27.9e6, freshShare: 0.116, weight: 1 };
+/** The same. The number of keys is that of the assocs, by "keyPoolDistribution" .523 and .477. */
+const FBOBJ = { keys: 30.6e6, freshShare: 0.23, weight: 1 };
 
 const META = {
   "kvcache-reg": {
@@ -195,25 +183,11 @@ const META = {
       },
     },
   },
-  // Sigma from the mean of 140 B and the median of 63: sqrt(2 ln(140 / 63)).
-  "graph-leader-assocs": {
-    ...{ name: "graph-leader-assocs", keys: 27.9e6, alpha: 0.87, freshShare: 0.116, weight: 1 },
-    sizes: graphAssocs(140, 1.26),
-  },
-  // The number of keys is that of the assocs, by "keyPoolDistribution" .523 and .477.
-  "graph-leader-fbobj": {
-    ...{ name: "graph-leader-fbobj", keys: 30.6e6, alpha: 0.55, freshShare: 0.23, weight: 1 },
-    sizes: graphObjects(341),
-  },
-  // Of followers the median of 31 B is published; sigma, keys and fresh share are the leader's, and the mean follows.
-  "graph-follower-assocs": {
-    ...{ name: "graph-follower-assocs", keys: 27.9e6, alpha: 0.9, freshShare: 0.116, weight: 1 },
-    sizes: graphAssocs(69, 1.26),
-  },
-  "graph-follower-fbobj": {
-    ...{ name: "graph-follower-fbobj", keys: 30.6e6, alpha: 0.96, freshShare: 0.23, weight: 1 },
-    sizes: graphObjects(377),
-  },
+  "graph-leader-assocs": { name: "graph-leader-assocs", ...ASSOCS, alpha: 0.87, sizes: graphAssocs(140) },
+  "graph-leader-fbobj": { name: "graph-leader-fbobj", ...FBOBJ, alpha: 0.55, sizes: graphObjects(341) },
+  // Of followers the median of 31 B is published; the mean follows from sigma.
+  "graph-follower-assocs": { name: "graph-follower-assocs", ...ASSOCS, alpha: 0.9, sizes: graphAssocs(69) },
+  "graph-follower-fbobj": { name: "graph-follower-fbobj", ...FBOBJ, alpha: 0.96, sizes: graphObjects(377) },
   // Of ETC the sizes and 30 gets to a set are published; an exponent of 1 and 10 million keys stand in for its popularity.
   etc: {
     ...{ name: "etc", keys: 10e6, alpha: 1, freshShare: 0, weight: 1 },

@@ -1,11 +1,11 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { fitAlpha } from "./alpha-fit.ts";
+import { fitAlpha } from "./alpha-fit.test-data.ts";
 import { DELETE, type EventSource, GET, SET } from "./event-batch.ts";
 import { GeneratedWorkload } from "./generated-workload.ts";
-import { KeyCounts } from "./key-counts.ts";
+import { KeyCounts } from "./key-counts.test-data.ts";
 import { presetWorkload } from "./presets.ts";
-import { describeWorkload } from "./stats.ts";
+import { describeWorkload } from "./stats.test-data.ts";
 
 /** Rows of key, operation, key bytes, object bytes; a few at a time, as a file gives them. */
 function listed(rows: readonly (readonly [number, number, number, number])[]): EventSource {

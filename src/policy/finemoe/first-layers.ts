@@ -2,9 +2,9 @@
  * The first layers of a token have no layers before them in which their experts could be forecast and read. Their favourites
  * are therefore kept, up to a share of the budget, and brought back while the last layer of the token before computes.
  */
-
 import type { Residents } from "../../cache/policy.ts";
 import { type ExpertKey, type ModelShape, NO_EXPERT } from "../../cache/shape.ts";
+import { Shielded } from "../shielded.ts";
 import type { EvictionRanking } from "./eviction.ts";
 import type { UseShares } from "./use-shares.ts";
 
@@ -28,7 +28,8 @@ export class FirstLayers {
   readonly #keys: Int32Array;
   #count = 0;
   readonly #favourite: Uint8Array;
-  readonly #others: Others;
+  /** What is in memory, as if no favourite could go. */
+  readonly #others = new Shielded((key) => this.#favourite[key] === 1);
 
   /** @param layers d: those that the trajectory search cannot forecast */
   constructor(shape: ModelShape, shares: UseShares, layers: number, budgetExperts: number) {
@@ -37,7 +38,6 @@ export class FirstLayers {
     this.#most = Math.floor(budgetExperts * BUDGET_SHARE);
     this.#keys = new Int32Array(this.#end);
     this.#favourite = new Uint8Array(shape.layers * shape.experts);
-    this.#others = new Others(this.#favourite);
   }
 
   /** A token's last layer has run: who the favourites are is settled for the next one. */
@@ -68,44 +68,9 @@ export class FirstLayers {
   victim(candidates: Residents, ranking: EvictionRanking): ExpertKey {
     const first = ranking.victim(candidates);
     if (first === NO_EXPERT || this.#favourite[first] === 0) return first;
-    this.#others.all = candidates;
-    const other = ranking.victim(this.#others);
+    const other = ranking.victim(this.#others.of(candidates));
     if (other === NO_EXPERT) return first;
     this.spared++;
     return other;
-  }
-}
-
-/** What is in memory, as if no favourite could go. One object for all victims, which are chosen at router stops. */
-class Others implements Residents {
-  all!: Residents;
-  readonly #favourite: Uint8Array;
-
-  constructor(favourite: Uint8Array) {
-    this.#favourite = favourite;
-  }
-
-  get count(): number {
-    return this.all.count;
-  }
-
-  at(i: number): ExpertKey {
-    return this.all.at(i);
-  }
-
-  has(key: ExpertKey): boolean {
-    return this.all.has(key);
-  }
-
-  evictable(key: ExpertKey): boolean {
-    return this.#favourite[key] === 0 && this.all.evictable(key);
-  }
-
-  get usedBytes(): number {
-    return this.all.usedBytes;
-  }
-
-  get budgetBytes(): number {
-    return this.all.budgetBytes;
   }
 }

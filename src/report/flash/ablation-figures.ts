@@ -1,12 +1,14 @@
 /** Figures of ablations: bars of fill rates where the ladder is climbed, lines where the axis has numbers, bars where it has names. */
 import * as Plot from "@observablehq/plot";
+import { rungFill } from "../../flash/bench/known-fill.ts";
 import type { AblationRow, FlashAblation, FlashBenchResult } from "../../flash/bench/results.ts";
 import { bars } from "../bars.ts";
 import { chart } from "../chart.ts";
-import { type DataTable, numberColumn, textColumn } from "../data-table.ts";
 import { type Figure, figure, type Panel } from "../figure.ts";
+import { percentText } from "../number-text.ts";
 import { PALETTE } from "../palette.ts";
-import { shareText, sourceLine } from "./subject.ts";
+import { sourceLine } from "./subject.ts";
+import { ablationTable } from "./tables.ts";
 
 export function ablationFigures(result: FlashBenchResult): readonly Figure[] {
   return result.ablations.flatMap((ablation) => {
@@ -18,23 +20,21 @@ export function ablationFigures(result: FlashBenchResult): readonly Figure[] {
 
 function ladderFigure(result: FlashBenchResult, ablation: FlashAblation): Figure {
   const { id, title, setting, rows } = ablation;
-  const known = ({ knownFill }: AblationRow) => knownFill?.simulated ?? knownFill?.published ?? null;
-  const fill = ({ row, knownFill }: AblationRow) =>
-    knownFill?.simulated == null ? row.fillRate.all : row.fillRate.fresh;
+  const rungs = rows.map((row) => ({ name: row.label, ...rungFill(row) }));
   return figure({
     id: `ablation-${id}`,
     title,
-    description: `Bars of fill rates: ${rows.map((one) => `${one.label} ${shareText(fill(one))}`).join(", ")}.`,
+    description: `Bars of fill rates: ${rungs.map(({ name, fill }) => `${name} ${percentText(fill)}`).join(", ")}.`,
     caption: `How full a unit is when it is written; write amplification is one over the share of new objects. Behind each bar what is known for this setting: simulated apart from this engine, or, for the last rung, published. ${setting}.`,
     source: sourceLine(result),
     charts: [
       (panel) =>
         bars(panel, {
           title: "fill of a written unit (%)",
-          bars: rows.map((one) => ({
-            name: one.label,
-            value: 100 * fill(one),
-            text: `${shareText(fill(one))}${known(one) === null ? "" : ` (known: ${shareText(known(one))})`}`,
+          bars: rungs.map(({ name, fill, known }) => ({
+            name,
+            value: 100 * fill,
+            text: `${percentText(fill)}${known === null ? "" : ` (known: ${percentText(known)})`}`,
           })),
         }),
     ],
@@ -108,44 +108,4 @@ function measure(
       Plot.dot(points, { x: "x", y: "y", r: 2.5, fill: PALETTE.subject.light }),
     ],
   });
-}
-
-function ablationTable({ title, rows }: FlashAblation): DataTable {
-  return {
-    caption: title,
-    columns: [
-      textColumn("Setting"),
-      ...[
-        "ALWA",
-        "B a request",
-        "DLWA",
-        "Miss",
-        "Fill, new",
-        "Fill, all",
-        "Known fill",
-        "Index b/o",
-        "All b/o",
-        "Pages a get",
-        "Wrong values",
-        "Turns",
-      ].map(numberColumn),
-      textColumn("Steady"),
-    ],
-    rows: rows.map(({ label, row, knownFill }) => [
-      label,
-      row.alwa.toFixed(2),
-      row.bytesPerRequest.toFixed(1),
-      row.dlwa.toFixed(2),
-      shareText(row.missRatio),
-      shareText(row.fillRate.fresh),
-      shareText(row.fillRate.all),
-      shareText(knownFill?.simulated ?? knownFill?.published ?? null),
-      row.bitsPerObject.index.toFixed(1),
-      row.bitsPerObject.all.toFixed(1),
-      row.readAmplification?.toFixed(2) ?? "–",
-      String(row.wrongValues),
-      row.turns.toFixed(1),
-      row.steady ? "yes" : "no",
-    ]),
-  };
 }

@@ -1,5 +1,6 @@
 /** Figure: write amplification of each engine while the cache turns over, and what was published for the end. */
 import * as Plot from "@observablehq/plot";
+import { nameOf } from "../../flash/bench/columns.ts";
 import { PUBLISHED } from "../../flash/bench/published.ts";
 import type { FlashBenchResult, FlashRow, TurnPoint } from "../../flash/bench/results.ts";
 import { chart } from "../chart.ts";
@@ -7,7 +8,7 @@ import { numberColumn, textColumn } from "../data-table.ts";
 import { type Figure, figure } from "../figure.ts";
 import { labelMargin, lineLabels } from "../line-labels.ts";
 import { PALETTE } from "../palette.ts";
-import { colourOf, rowName, sourceLine } from "./subject.ts";
+import { colourOf, sourceLine } from "./subject.ts";
 
 const TICKS = [1, 2, 5, 10, 20, 50, 100];
 
@@ -21,14 +22,14 @@ export function alwaByTurn(result: FlashBenchResult): Figure | undefined {
   return figure({
     id: "alwa-by-turn",
     title: "Write amplification while the cache turns over",
-    description: `Lines of application-level write amplification over cache turns. At the end: ${rows.map((row) => `${rowName(row, rows)} ${last(row).alwa.toFixed(2)}`).join(", ")}.`,
+    description: `Lines of application-level write amplification over cache turns. At the end: ${rows.map((row) => `${nameOf(row)} ${last(row).alwa.toFixed(2)}`).join(", ")}.`,
     caption:
       "Bytes written to the device over bytes of objects admitted, by quarter of a turn; a turn is as many admitted bytes as the cache has. Hierarchical designs write little until their logs first move into sets.",
     source: sourceLine(result),
     charts: [
       (panel) => {
         const labels = rows.map((row) => ({
-          ...{ x: last(row).turns, y: last(row).alwa, text: rowName(row, rows), colour: colourOf(row) },
+          ...{ x: last(row).turns, y: last(row).alwa, text: nameOf(row), colour: colourOf(row) },
           bold: row.engine === "nemo" && row.variant === "",
         }));
         return chart(panel, {
@@ -60,7 +61,7 @@ export function alwaByTurn(result: FlashBenchResult): Figure | undefined {
       caption: "Write amplification at the end, and as published",
       columns: [textColumn("Engine"), ...["Here", "Published", "Turns"].map(numberColumn)],
       rows: rows.map((row) => [
-        rowName(row, rows),
+        nameOf(row),
         row.alwa.toFixed(2),
         row.variant === "" ? PUBLISHED[row.engine].alwa.toFixed(2) : "–",
         row.turns.toFixed(1),
@@ -90,7 +91,7 @@ export function bitsByEngine(result: FlashBenchResult): Figure | undefined {
   return figure({
     id: "bits-by-engine",
     title: "RAM of a resident object",
-    description: `Stacked bars of bits an object: ${rows.map((row) => `${rowName(row, rows)} ${row.bitsPerObject.all.toFixed(1)}`).join(", ")}.`,
+    description: `Stacked bars of bits an object: ${rows.map((row) => `${nameOf(row)} ${row.bitsPerObject.all.toFixed(1)}`).join(", ")}.`,
     caption:
       "Dark: the index, which finds an object. Grey: what waits to be written; it does not grow with the cache, so a large cache has fewer bits of it. Orange: use.",
     source: sourceLine(result),
@@ -98,7 +99,7 @@ export function bitsByEngine(result: FlashBenchResult): Figure | undefined {
       (panel) => {
         const labels = rows.map((row, i) => ({
           ...{ x: row.bitsPerObject.all, y: i + 0.5, colour: colourOf(row) },
-          text: `${rowName(row, rows)} ${row.bitsPerObject.all.toFixed(1)}`,
+          text: `${nameOf(row)} ${row.bitsPerObject.all.toFixed(1)}`,
         }));
         return chart(panel, {
           plotHeight: 26 * rows.length,
@@ -120,7 +121,7 @@ export function bitsByEngine(result: FlashBenchResult): Figure | undefined {
       columns: [textColumn("Engine"), ...["Index", "Buffers", "Hotness", "All"].map(numberColumn)],
       rows: rows.map((row) => {
         const { index, buffers, hotness, all } = row.bitsPerObject;
-        return [rowName(row, rows), ...[index, buffers, hotness, all].map((bits) => bits.toFixed(1))];
+        return [nameOf(row), ...[index, buffers, hotness, all].map((bits) => bits.toFixed(1))];
       }),
     },
   });

@@ -1,5 +1,6 @@
 /** Slow gates of layers, one after the other, for several weights of nearness: reads a layer's inputs once, document by document. */
 import { type InputFiles, readLayerInputs } from "../captured-inputs.ts";
+import { PAPER_LAGS } from "../objective/index.ts";
 import { packedLength } from "./cholesky.ts";
 import { CovarianceGatherer, gathererBytes, type LagWeight } from "./covariances.ts";
 import { type Gate, type SlowGateOptions, SlowGateSolver } from "./slow-gate.ts";
@@ -13,7 +14,7 @@ export interface ClosedFormPlan extends SlowGateOptions {
 }
 
 export const DEFAULT_MUS: readonly number[] = [32, 16, 8, 4, 2];
-const DEFAULT_LAGS: readonly LagWeight[] = [1, 2, 4, 8, 16].map((lag) => ({ lag, weight: 1 }));
+const DEFAULT_LAGS: readonly LagWeight[] = PAPER_LAGS.map((lag) => ({ lag, weight: 1 }));
 
 /** Bytes of the matrices that one layer's gates take; the same memory serves the next layer. */
 export function slowLayerBytes(width: number): number {

@@ -3,6 +3,7 @@
  * base's. Names and meanings here; sums in `document-sums.ts`, judgement in `ship-gates.ts`.
  */
 import type { RoutingShape } from "../../locality/expert-sequence.ts";
+import { variationOf } from "../gate-metrics.ts";
 import type { CacheCell } from "./cache-cells.ts";
 import { MOST_LAGS, type SumColumns } from "./document-sums.ts";
 import { compare, type Measured, measure, totalsOf } from "./measured.ts";
@@ -173,11 +174,7 @@ function meanUsageEntropy(uses: Float64Array, { layers, experts }: RoutingShape)
 
 function meanLoadCv(uses: Float64Array, { layers, experts }: RoutingShape): number {
   let sum = 0;
-  for (let layer = 0; layer < layers; layer++) {
-    const own = uses.subarray(layer * experts, (layer + 1) * experts);
-    const mean = own.reduce((total, count) => total + count, 0) / experts;
-    const variance = own.reduce((total, count) => total + (count - mean) ** 2, 0) / experts;
-    sum += mean > 0 ? Math.sqrt(variance) / mean : 0;
-  }
+  for (let layer = 0; layer < layers; layer++)
+    sum += variationOf(uses.subarray(layer * experts, (layer + 1) * experts));
   return sum / layers;
 }

@@ -17,6 +17,7 @@ import { openGguf, readMoeLayout } from "../../gguf/index.ts";
 import { TuneError } from "../errors.ts";
 import { cutTexts } from "./cut-texts.ts";
 import type { EvaluationJob, EvaluationResult, GivenDocument } from "./evaluation.ts";
+import { inTurnByDomain } from "./in-turn.ts";
 import type { LiveFigures } from "./live-figures.ts";
 import type { LiveDocument, LiveJob, LiveRun } from "./live-protocol.ts";
 import { widerRouters } from "./wider-routers.ts";
@@ -116,17 +117,11 @@ async function liveModel(model: string, { modelPath, signal, onProgress }: LiveS
 
 /** From all domains in turn. @throws TuneError `too-little-data` */
 function liveDocuments(job: EvaluationJob, { requests, tokens }: LiveSettings): LiveDocument[] {
-  const byDomain = new Map<string, Int32Array[]>();
-  for (const own of documentsOf(job, requests, tokens))
-    byDomain.set(own.domain, [...(byDomain.get(own.domain) ?? []), own.tokens]);
-  const longest = Math.max(0, ...[...byDomain.values()].map(({ length }) => length));
-  const inTurn = Array.from({ length: longest }, (_, i) =>
-    [...byDomain.values()].flatMap((own) => own[i] ?? []),
-  ).flat();
+  const inTurn = inTurnByDomain(documentsOf(job, requests, tokens));
   if (inTurn.length === 0) throw new TuneError("too-little-data", "There is no text to run the engine on.");
   return inTurn
     .slice(0, requests)
-    .map((own) => ({ promptTokens: Math.min(PROMPT_TOKENS, own.length - 1), tokens: [...own] }));
+    .map(({ tokens: own }) => ({ promptTokens: Math.min(PROMPT_TOKENS, own.length - 1), tokens: [...own] }));
 }
 
 function documentsOf({ model, text, engine }: EvaluationJob, requests: number, tokens: number): GivenDocument[] {

@@ -2,6 +2,7 @@
  * The conditions under which tuned routers are worth shipping, each with its number. They judge figures that others made; what is
  * not measured is said to be open rather than passed.
  */
+import { shippableCv } from "../gate-metrics.ts";
 import type { CacheFigure, DriftFigures, LocalityFigures } from "./figures.ts";
 
 export interface JudgedGate {
@@ -27,9 +28,6 @@ const LEAST_SAVING = 0.05;
 const LEAST_EOR_CHANGE = 0.08;
 /** Of an even share (arXiv 2608.18261). */
 const LEAST_USE = 0.01;
-const MOST_CV = 0.5;
-/** A base that is uneven by itself is no collapse. */
-const CV_GROWTH = 1.1;
 const LEAST_DISTINCT = 0.9;
 
 /**
@@ -75,7 +73,7 @@ export function judgeGates(
       name: "load CV",
       limit: "at most 0.5, or 10 % above the base's",
       found: `${forced.loadCv.toFixed(2)} (base ${base.forced.loadCv.toFixed(2)})`,
-      passed: forced.loadCv <= Math.max(MOST_CV, CV_GROWTH * base.forced.loadCv),
+      passed: forced.loadCv <= shippableCv(base.forced),
     },
     {
       name: "experts used in 2,048 tokens",

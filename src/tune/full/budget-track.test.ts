@@ -38,4 +38,12 @@ describe("a weight that follows a budget", () => {
     expect(passingFactor({ soon: 0, long: 0 }, 0.02)).toBe(1);
     expect(lastingFactor({ soon: 0, long: 0 }, 0.02)).toBeCloseTo(Math.exp(0.04), 12);
   });
+
+  test("a budget of 0 gives factors that can be divided by", () => {
+    for (const soon of [0, 1e-3, 1])
+      for (const factor of [passingFactor({ soon, long: 0 }, 0), lastingFactor({ soon, long: 0 }, 0)]) {
+        expect(factor).toBeGreaterThan(0);
+        expect(factor).toBeLessThanOrEqual(1);
+      }
+  });
 });

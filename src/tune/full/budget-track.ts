@@ -15,7 +15,7 @@ const SOON_SHARE = 0.3;
 const LONG_SHARE = 0.06;
 /** Of a step's change of the weight, at most: 50 steps are a factor of 7. */
 const GAIN = 0.04;
-/** Keeps the logarithm finite before anything has moved. */
+/** Keeps factors finite and above 0: before anything has moved, and with a budget of 0. */
 const SMALLEST = 1e-6;
 
 export function followDivergence(track: BudgetTrack, divergence: number): void {
@@ -25,14 +25,15 @@ export function followDivergence(track: BudgetTrack, divergence: number): void {
 
 /** What to multiply a weight that widens the divergence with, for good: above 1 below the budget. Divide one that narrows it. */
 export function lastingFactor(track: BudgetTrack, budget: number): number {
-  return Math.exp(GAIN * Math.max(-1, Math.min(1, Math.log(budget / heading(track)))));
+  return Math.exp(GAIN * Math.max(-1, Math.min(1, Math.log(room(track, budget)))));
 }
 
 /** The same for the next step alone: 1 within the budget, and steeply less beyond it, so that nothing runs away. */
 export function passingFactor(track: BudgetTrack, budget: number): number {
-  return Math.min(1, (budget / heading(track)) ** 2);
+  return Math.min(1, room(track, budget) ** 2);
 }
 
-function heading({ soon, long }: BudgetTrack): number {
-  return Math.max(SMALLEST, 2 * soon - long);
+/** The budget over where the divergence is heading. */
+function room({ soon, long }: BudgetTrack, budget: number): number {
+  return Math.max(SMALLEST, budget) / Math.max(SMALLEST, 2 * soon - long);
 }

@@ -2,7 +2,7 @@
  * Whether training has begun to starve experts: uses of every layer's experts over the last steps, against those of the original
  * gates on the same text. The limits are those that the other methods keep.
  */
-import { type CollapseFigures, collapseFindings } from "../gate-metrics.ts";
+import { type CollapseFigures, collapseFindings, shippableCv, variationOf } from "../gate-metrics.ts";
 
 /** Of texts of many kinds: what a few documents choose says little of the others. */
 const JUDGED_TOKENS = 32_768;
@@ -16,10 +16,7 @@ export interface StepUses {
   readonly uses: readonly Float64Array[];
 }
 
-/** Rise of a layer's load CV over the original's that locality may bring, unless it stays below `EASY_CV`: the limit for shipping. */
-const MOST_RISE = 1.1;
-const EASY_CV = 0.5;
-/** Share of the limit from which on locality is held back. */
+/** Share of the limit for shipping from which on locality is held back. */
 const BRAKE_FROM = 0.7;
 
 export class RoutingCollapse {
@@ -42,10 +39,10 @@ export class RoutingCollapse {
    * @param popularity by layer, share of recent tokens that chose each expert; all 0 before the first step
    */
   brakes(popularity: readonly Float32Array[]): number[] {
-    return this.#base.map(({ loadCv: base }, layer) => {
-      const limit = Math.max(EASY_CV, MOST_RISE * base);
-      const from = Math.max(base, BRAKE_FROM * limit);
-      const cv = variation(popularity[layer]);
+    return this.#base.map((base, layer) => {
+      const limit = shippableCv(base);
+      const from = Math.max(base.loadCv, BRAKE_FROM * limit);
+      const cv = variationOf(popularity[layer]);
       return cv <= from ? 1 : Math.max(0, (limit - cv) / (limit - from));
     });
   }
@@ -76,23 +73,16 @@ function figures(steps: readonly StepUses[], layer: number): CollapseFigures {
     }
   const evenShare = sumOf(total) / total.length;
   return {
-    loadCv: variation(total),
+    loadCv: variationOf(total),
     leastUse: Math.min(...total) / evenShare,
     distinctExperts: distinct / steps.length,
   };
 }
 
 const tokensOf = (steps: readonly StepUses[]): number => steps.reduce((sum, { tokens }) => sum + tokens, 0);
-function sumOf(values: Float32Array | Float64Array): number {
+
+function sumOf(values: Float64Array): number {
   let sum = 0;
   for (const value of values) sum += value;
   return sum;
-}
-
-/** Standard deviation over mean; 0 of nothing. */
-function variation(values: Float32Array | Float64Array): number {
-  const mean = sumOf(values) / values.length;
-  let squares = 0;
-  for (const value of values) squares += (value - mean) ** 2;
-  return mean === 0 ? 0 : Math.sqrt(squares / values.length) / mean;
 }

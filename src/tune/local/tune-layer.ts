@@ -60,12 +60,25 @@ export interface TunedLayer {
   readonly losses: RoutingLosses;
 }
 
+/**
+ * The overlap term takes the K largest logits for the chosen experts, which they are not where a bias or groups have a say.
+ * @throws TuneError `unsupported-router`
+ */
+export function requireChoiceByLogits(
+  { overlap }: Pick<RoutingWeights, "overlap">,
+  rules: readonly Pick<RouterRule, "selectionBias" | "groups">[],
+): void {
+  if (overlap === 0 || rules.every(({ selectionBias, groups }) => selectionBias === undefined && groups === undefined))
+    return;
+  throw new TuneError(
+    "unsupported-router",
+    "The overlap term is not known for routers that choose by groups or with a selection bias. Leave it out of --lambda and give reuse a weight.",
+  );
+}
+
 /** Norm that gradients are clipped to, as in the paper. */
 const CLIP = 1;
-/**
- * Steps over which the divergence is averaged before the weight follows it, and by which factor. More often and finer than
- * in full training: runs are shorter, and a tenfold weight must be within their reach.
- */
+/** Steps over which the divergence is averaged before the weight follows it, and by which factor: a tenfold weight is 65 steps. */
 const ADAPT_STEPS = 5;
 const ADAPT_FACTOR = 1.2;
 /** Tokens whose frozen logits are computed at once. */

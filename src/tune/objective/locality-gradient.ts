@@ -26,7 +26,7 @@ export interface RoutingWeights {
   readonly balance: number;
 }
 
-/** Where nothing else is known: the specification's start; `trust` is adapted while training (`adaptTrustWeight`). */
+/** Where nothing else is known: the specification's start; `trust` is adapted while training. */
 export const START_WEIGHTS: RoutingWeights = {
   ...{ trust: 1, reuse: 0.1, smooth: 0.05, lag: 0.05, windowEntropy: 0.01 },
   ...{ overlap: 0, balance: 0 },

@@ -1,4 +1,7 @@
-/** The weight of the trust term, adapted while training so that the gate strays from the frozen one about as far as it may. */
+/**
+ * The weight of the trust term, adapted while one layer is tuned so that its gate strays from the frozen one about as far as it
+ * may. End to end the budget is held in another way, see `full/budget-track.ts`.
+ */
 
 /**
  * The weight for the next steps: `factor` times as much when the KL is more than `factor` times the budget, and as much less
@@ -7,7 +10,7 @@
  * @param budget delta, nats per token
  * @param factor of one adaption, and how far from the budget is left alone
  */
-export function adaptTrustWeight(weight: number, meanTrustKl: number, budget: number, factor = 1.5): number {
+export function adaptTrustWeight(weight: number, meanTrustKl: number, budget: number, factor: number): number {
   if (meanTrustKl > factor * budget) return weight * factor;
   if (meanTrustKl < budget / factor) return weight / factor;
   return weight;

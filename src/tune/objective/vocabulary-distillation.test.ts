@@ -34,5 +34,5 @@ test("with all tokens kept it is the KL divergence; its gradient is its slope, w
 });
 
 test("the trust term's weight follows the divergence", () => {
-  expect([0.01, 0.02, 0.029, 0.031].map((kl) => adaptTrustWeight(3, kl, 0.02))).toEqual([2, 3, 3, 4.5]);
+  expect([0.01, 0.02, 0.029, 0.031].map((kl) => adaptTrustWeight(3, kl, 0.02, 1.5))).toEqual([2, 3, 3, 4.5]);
 });

@@ -5,6 +5,7 @@
 import { processMemory } from "../../engine/process-memory.ts";
 import type { CaptureDocument } from "../capture-documents.ts";
 import type { EvaluationResult } from "../eval/evaluation.ts";
+import { inTurnByDomain } from "../eval/in-turn.ts";
 import { evaluateRouters } from "./in-process.ts";
 import type { TunedRouters, TuningEvents } from "./tuned-routers.ts";
 import type { TuningJob } from "./tuning-job.ts";
@@ -49,18 +50,6 @@ export async function measureResult(
         onProgress?.({ step: "measuring", tokens: done, of: plannedTokens }),
     },
   );
-}
-
-/** One of each domain, a second of each, and so on: what fits the limit then speaks for all of them. */
-function inTurnByDomain(documents: readonly CaptureDocument[]): CaptureDocument[] {
-  const domains = new Map<string, CaptureDocument[]>();
-  for (const document of documents) {
-    const others = domains.get(document.domain);
-    if (others === undefined) domains.set(document.domain, [document]);
-    else others.push(document);
-  }
-  const longest = Math.max(0, ...[...domains.values()].map(({ length }) => length));
-  return Array.from({ length: longest }, (_, i) => [...domains.values()].flatMap((own) => own.slice(i, i + 1))).flat();
 }
 
 /** Largest measured scale with perplexity and KL within their bounds. */

@@ -6,10 +6,13 @@
 import { mkdirSync } from "node:fs";
 import { type BaseModel, readBaseModel, writeLoraAdapter, writeRouterSafetensors } from "../../adapter/index.ts";
 import { processMemory } from "../../engine/process-memory.ts";
+import { readMoeLayout } from "../../gguf/index.ts";
 import { type CaptureDocument, type CapturePrompt, captureDocuments, promptTokensOf } from "../capture-documents.ts";
 import { TuneError } from "../errors.ts";
 import type { EvaluationResult } from "../eval/evaluation.ts";
+import { requireChoiceByLogits } from "../local/tune-layer.ts";
 import type { RouterDelta } from "../router-delta.ts";
+import { readRouterRules } from "../router-rule.ts";
 import { splitDocuments } from "../tune-layers.ts";
 import { estimateFull, estimateSweeps } from "./estimate.ts";
 import { requireLayerMemory } from "./layer-memory.ts";
@@ -71,6 +74,9 @@ async function tuneSweeps(
   split: DocumentSplit,
   events: TuningEvents,
 ): Promise<TunedRouters> {
+  // How they score is not known before the graph is seen, but does not matter here.
+  if (job.method === "local")
+    requireChoiceByLogits(job.local.weights, readRouterRules(base.gguf, readMoeLayout(base.gguf), "softmax"));
   events.onEstimate?.(estimateSweeps(job, base, read));
   requireLayerMemory(job, base, read.longest);
   return await runSweeps(job, base, read, split, events);

@@ -20,34 +20,12 @@ export function trainEndToEnd(
   documents: readonly TrainingSequence[],
   { signal, onProgress, onEstimate }: TrainingEvents,
 ): Promise<TrainFullResult> {
-  const { steps, stepTokens, sequenceTokens, task, weights, residencyTarget, window, promptWeight } = full;
-  const {
-    warmupLocality,
-    couple,
-    learningRate,
-    warmupSteps,
-    adaptTrust,
-    temperature,
-    divergenceBudget,
-    decay,
-    stopOnCollapse,
-  } = full;
+  const { weights, residencyTarget, window, promptWeight, temperature, ...training } = full;
+  const { learningRate, warmupSteps, decay, adaptTrust, divergenceBudget, ...passedOn } = training;
+  const { steps, task } = passedOn;
   const hasTerms = Object.values(weights).some((weight) => weight > 0);
   return trainFull({
-    ...{
-      model,
-      documents,
-      steps,
-      stepTokens,
-      sequenceTokens,
-      task,
-      warmupLocality,
-      couple,
-      threads,
-      seed,
-      stopOnCollapse,
-      onEstimate,
-    },
+    ...{ model, documents, ...passedOn, threads, seed, onEstimate },
     optimizer: { learningRate, warmupSteps, ...(decay ? { decaySteps: steps } : {}) },
     ...(hasTerms ? { terms: { weights, residencyTarget, window, promptWeight, temperature } } : {}),
     ...(divergenceBudget === undefined || !hasTerms ? {} : { divergenceBudget }),

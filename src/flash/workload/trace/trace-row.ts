@@ -1,4 +1,5 @@
 /** A row of a trace, and the parts of its line that both formats have in common. */
+import { hashKey } from "../../key-hash.ts";
 
 /** What a row says; one object is used for all rows. */
 export interface TraceRow {
@@ -22,7 +23,7 @@ export interface RowFormat {
 /** Caches keep keys of at most 250 bytes (memcached) or 255 (CacheLib); a trace may go a little further. */
 export const MAX_KEY_BYTES = 1024;
 /** Memcached's largest value is 1 MiB by default, and a few MiB where it is raised. */
-export const MAX_VALUE_BYTES = 2 ** 30;
+const MAX_VALUE_BYTES = 2 ** 30;
 
 const COMMA = 0x2c;
 const ZERO = 0x30;
@@ -56,7 +57,7 @@ export function operationNames(names: readonly (readonly [string, number])[]): O
 }
 
 /** -1 when it is none of the names. */
-export function operationAt(line: Uint8Array, from: number, to: number, names: OperationNames): number {
+function operationAt(line: Uint8Array, from: number, to: number, names: OperationNames): number {
   for (const [name, operation] of names) {
     if (name.length !== to - from) continue;
     let i = 0;
@@ -64,6 +65,50 @@ export function operationAt(line: Uint8Array, from: number, to: number, names: O
     if (i === name.length) return operation;
   }
   return -1;
+}
+
+/** A column of a line: bytes `from` up to, and without, `to`. */
+export type Span = readonly [from: number, to: number];
+
+/** What a format calls the columns that all formats have, in messages, and what its operations are. */
+export interface ColumnNames {
+  readonly keyBytes: string;
+  readonly valueBytes: string;
+  readonly operation: string;
+  readonly operations: OperationNames;
+}
+
+/** Where these columns lie in a line. Without `keyBytes` the key is as long as it stands there. */
+export interface ColumnSpans {
+  readonly key: Span;
+  readonly keyBytes: Span | undefined;
+  readonly valueBytes: Span;
+  readonly operation: Span;
+}
+
+/** Fills `row`, for one event. What is wrong with the line; undefined when nothing is, and the row is untouched otherwise. */
+export function readColumns(
+  line: Uint8Array,
+  row: TraceRow,
+  spans: ColumnSpans,
+  names: ColumnNames,
+): string | undefined {
+  const [keyFrom, keyTo] = spans.key;
+  if (keyFrom === keyTo) return "has an empty key";
+  const keyBytes = spans.keyBytes === undefined ? keyTo - keyFrom : wholeNumber(line, ...spans.keyBytes, MAX_KEY_BYTES);
+  if (keyBytes < 0 || keyBytes > MAX_KEY_BYTES) return `has no ${names.keyBytes} from 0 to ${MAX_KEY_BYTES}`;
+  const valueBytes = wholeNumber(line, ...spans.valueBytes, MAX_VALUE_BYTES);
+  if (valueBytes < 0) return `has no ${names.valueBytes} from 0 to ${MAX_VALUE_BYTES}`;
+  const operation = operationAt(line, ...spans.operation, names.operations);
+  if (operation < 0) return `has an ${names.operation} that is unknown, "${textOf(line, ...spans.operation)}"`;
+  const { low, high } = hashKey(line.subarray(keyFrom, keyTo));
+  row.idLow = low;
+  row.idHigh = high;
+  row.operation = operation;
+  row.keyBytes = keyBytes;
+  row.valueBytes = valueBytes;
+  row.repeats = 1;
+  return undefined;
 }
 
 /** For messages and headers. */

@@ -1,5 +1,5 @@
 /** Three calls on open files that Node does not have: a lock that ends with its process, space set aside, and a hole. Linux only. */
-import { errnoName, lastErrno, SystemCallError, syscall } from "../../memory/libc.ts";
+import { errnoName, lastErrno, SystemCallError, syscall } from "./libc.ts";
 
 /** asm/unistd_64.h and asm-generic/unistd.h. */
 const SYSCALLS = { x64: { flock: 73, fallocate: 285 }, arm64: { flock: 32, fallocate: 47 } } as const;

@@ -1,7 +1,7 @@
 /** What a stream of events is like, counted: the figures that workloads are compared by. Not what a cache makes of them. */
-import { fitAlpha } from "./alpha-fit.ts";
+import { fitAlpha } from "./alpha-fit.test-data.ts";
 import { createEventBatch, DELETE, type EventSource, GET, SET } from "./event-batch.ts";
-import { KeyCounts } from "./key-counts.ts";
+import { KeyCounts } from "./key-counts.test-data.ts";
 
 export interface WorkloadFigures {
   readonly name: string;

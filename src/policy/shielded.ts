@@ -1,6 +1,6 @@
 /** The residents as a policy sees them when some must not be chosen: those count as not evictable now. */
-import type { Residents } from "../../cache/policy.ts";
-import type { ExpertKey } from "../../cache/shape.ts";
+import type { Residents } from "../cache/policy.ts";
+import type { ExpertKey } from "../cache/shape.ts";
 
 export class Shielded implements Residents {
   readonly #shielded: (key: ExpertKey) => boolean;
@@ -10,7 +10,7 @@ export class Shielded implements Residents {
     this.#shielded = shielded;
   }
 
-  /** The same object each time, so that nothing is allocated for a victim. */
+  /** The same object each time: victims are chosen at router stops, where nothing should be allocated. */
   of(residents: Residents): this {
     this.#all = residents;
     return this;

@@ -1,9 +1,9 @@
 /**
- * Linux AIO in batches: reads and writes are queued in memory, go to the kernel with one system call, and are collected with one.
- * The engine's `memory/aio.ts` sends each read alone, which suits reads of a MiB; at 4 KiB the call would cost as much as the read.
- * It owns no buffers and no promises.
+ * The kernel's AIO queue: reads and writes are queued in memory, go to the kernel with one system call, and are collected with one.
+ * Requests and answers lie in one anonymous mapping, written through a DataView; nothing is allocated per request. It owns no
+ * buffers and no promises, and does not know what is read: `aio.ts` reads experts with it, the flash cache's files their pages.
  */
-import { lastErrno, releaseMemory, reserveMemory, SystemCallError, syscall, viewMemory } from "../../memory/libc.ts";
+import { lastErrno, releaseMemory, reserveMemory, SystemCallError, syscall, viewMemory } from "./libc.ts";
 
 /** io_setup, io_destroy, io_submit, io_getevents: asm/unistd_64.h and asm-generic/unistd.h. */
 const SYSCALLS = {
@@ -27,8 +27,8 @@ const TIMEOUT_AT = 16;
 const EINTR = 4;
 const EAGAIN = 11;
 
-/** @param result bytes moved, or the negative errno */
-export type AioDone = (tag: number, result: number) => void;
+/** @param result bytes moved, or the negative errno @param slot as `queue` returned it; free again */
+export type AioDone = (tag: number, result: number, slot: number) => void;
 
 export class AioQueue {
   readonly #calls: (typeof SYSCALLS)[keyof typeof SYSCALLS];
@@ -89,8 +89,11 @@ export class AioQueue {
     return this.#depth - this.#free;
   }
 
-  /** Puts a request into the next batch; needs `free` > 0. With O_DIRECT all three numbers are whole blocks of the device. */
-  queue(fd: number, operation: "read" | "write", offset: number, address: number, bytes: number, tag: number): void {
+  /**
+   * Puts a request into the next batch; needs `free` > 0. With O_DIRECT all three numbers are whole blocks of the device.
+   * @returns the request's slot, 0 up to the depth, which no other one has until it is done
+   */
+  queue(fd: number, operation: "read" | "write", offset: number, address: number, bytes: number, tag: number): number {
     const slot = this.#freeSlots[--this.#free];
     this.#tags[slot] = tag;
     const at = IOCB_BYTES + slot * IOCB_BYTES;
@@ -104,6 +107,7 @@ export class AioQueue {
     setU64(view, at + 40, offset);
     setU64(view, this.#pointers + this.#queued * 8, this.#address + at);
     this.#queued++;
+    return slot;
   }
 
   /** Sends the batch. What the kernel refuses is done with its errno. */
@@ -178,7 +182,7 @@ export class AioQueue {
 
   #finish(slot: number, result: number): void {
     this.#freeSlots[this.#free++] = slot;
-    this.#done(this.#tags[slot], result);
+    this.#done(this.#tags[slot], result, slot);
   }
 }
 
