@@ -138,10 +138,11 @@ export class AioQueue {
 
   /**
    * Hands finished requests to the callback, and returns their number. Blocks the thread until at least `atLeast` are, or until
-   * `timeoutUs` is over. @param timeoutUs microseconds below a second @default no limit
+   * `timeoutUs` is over. @param timeoutUs microseconds below a second @default no limit @param atMost the others wait for the next
+   * call @default all
    */
-  collect(atLeast: number, timeoutUs?: number): number {
-    const wanted = Math.min(atLeast, this.pending - this.#queued);
+  collect(atLeast: number, timeoutUs?: number, atMost = this.#depth): number {
+    const wanted = Math.min(atLeast, atMost, this.pending - this.#queued);
     const events = this.#address + this.#events;
     let timeout = 0;
     if (timeoutUs !== undefined) {
@@ -151,7 +152,7 @@ export class AioQueue {
     let n = -1;
     while (n < 0) {
       // With a minimum of 0 and no time-out, io_getevents returns at once with what is there.
-      n = Number(syscall(this.#calls.getevents, this.#context, wanted, this.#depth, events, timeout));
+      n = Number(syscall(this.#calls.getevents, this.#context, wanted, atMost, events, timeout));
       if (n < 0 && lastErrno() !== EINTR)
         throw new SystemCallError("io_getevents", lastErrno(), "waiting for requests");
     }

@@ -64,6 +64,7 @@ export const SPEED_COLUMNS: readonly Column<SpeedRow>[] = [
   number("Each second", ({ perSecond }) => whole(perSecond)),
   number("The device", ({ devicePerSecond }) => whole(devicePerSecond)),
   number("Share", ({ perSecond, devicePerSecond: own }) => (own === null ? null : fixed(perSecond / own, 2))),
+  text("All rounds", ({ shares }) => shares?.map((share) => share.toFixed(2)).join(" ") ?? ""),
   number("p99 us", ({ p99Us }) => whole(p99Us)),
   number("The device's", ({ deviceP99Us }) => whole(deviceP99Us)),
   text("Detail", ({ detail }) => detail),

@@ -97,6 +97,8 @@ export interface SpeedRow {
   readonly devicePerSecond: number | null;
   readonly p99Us: number | null;
   readonly deviceP99Us: number | null;
+  /** Shares of the device's own in all rounds, ascending; the row is the one in the middle. Absent: one round. */
+  readonly shares?: readonly number[];
   readonly detail: string;
 }
 

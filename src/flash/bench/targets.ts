@@ -38,8 +38,8 @@ export function judgeFlash(
   speed: readonly SpeedRow[],
 ): FlashTarget[] {
   return [
-    ...orderTargets(rows),
-    ...rangeTargets(rows),
+    // A run of ablations or speed alone says nothing of these.
+    ...(rows.length === 0 ? [] : [...orderTargets(rows), ...rangeTargets(rows)]),
     ...ladderTargets(ablations),
     ...beyondTargets(ablations),
     ...speedTargets(speed),
@@ -96,7 +96,7 @@ function rangeTargets(rows: readonly FlashRow[]): FlashTarget[] {
     target(
       "values that were wrong",
       "0",
-      rows.length === 0 ? undefined : rows.reduce((sum, row) => sum + row.wrongValues, 0),
+      rows.reduce((sum, row) => sum + row.wrongValues, 0),
       (value) => value === 0,
       `${rows.length} rows`,
     ),

@@ -25,6 +25,10 @@ export class TimedZones implements ZoneDevice {
     return { bytes: this.#bytes, busyMs: this.#busyMs };
   }
 
+  get isAppending(): boolean {
+    return this.#pending > 0;
+  }
+
   async append(zone: number, bytes: Uint8Array): Promise<void> {
     if (this.#pending++ === 0) this.#busySince = performance.now();
     try {

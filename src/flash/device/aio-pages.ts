@@ -26,6 +26,14 @@ const SILENT_MS = 10;
 const SLEEP_US = 100;
 /** Turns closer than this have nothing in between. */
 const IDLE_MS = 0.03;
+/**
+ * Drives end requests by the dozen. Answered all at once, the next ones would all be asked for at the end, with the drive idle
+ * meanwhile; so few a turn that it has new ones while the others are answered. Gets of 16 in flight over the drive's own reads: all
+ * 0.72, 16 a turn 0.77, 8 0.92, 4 1.04, 2 0.80, where system calls weigh.
+ */
+const FEW = 4;
+/** Where the loop has so much else to do in a turn, few would be too few. */
+const BUSY_MS = 1;
 
 interface Waiting {
   readonly write: boolean;
@@ -164,8 +172,11 @@ class AioPages implements PageIo {
     }
     const nowMs = performance.now();
     const isSoon = nowMs - this.#lastDoneMs < SILENT_MS;
-    const sleeps = isSoon && nowMs - this.#lastTurnMs < IDLE_MS && !this.#queue.ready;
-    const done = sleeps ? this.#queue.collect(1, SLEEP_US) : this.#queue.ready ? this.#queue.collect(0) : 0;
+    const betweenMs = nowMs - this.#lastTurnMs;
+    const isReady = this.#queue.ready;
+    const most = betweenMs < BUSY_MS ? FEW : undefined;
+    const sleeps = isSoon && betweenMs < IDLE_MS && !isReady;
+    const done = sleeps ? this.#queue.collect(1, SLEEP_US, most) : isReady ? this.#queue.collect(0, undefined, most) : 0;
     if (this.#queue.pending === 0) {
       this.#turning = false;
       this.#checkDrained();

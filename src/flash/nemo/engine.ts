@@ -135,24 +135,26 @@ export class NemoEngine implements FlashEngine {
     };
   }
 
+  /**
+   * One page after the other, the newest first: filters are so sharp that the second is hardly ever needed (1.01 pages a get), and
+   * where keys are set again and again the older values are not read at all (6.9 pages a get if all are).
+   */
   async #getFromFlash(s: number, key: HashedKey, signal: AbortSignal | undefined): Promise<Uint8Array | undefined> {
     const found = this.#knownCandidates(s, key) ?? (await this.#candidates(s, key));
-    signal?.throwIfAborted();
-    if (found.length === 0) return undefined;
     const { counts, pool } = this.#state;
-    const pages: Uint8Array[] = [];
-    const reads: Promise<boolean>[] = [];
-    for (const sequence of found) {
+    let value: Uint8Array | "none" | "older" = "older";
+    for (let i = 0; i < found.length && value === "older"; i++) {
+      signal?.throwIfAborted();
+      // Evicted while newer ones were read: as if the get had come later.
+      if (found[i] < pool.oldest) break;
       const page = this.#pages.pop() ?? new Uint8Array(PAGE_BYTES);
-      pages.push(page);
-      reads.push(pool.readSet(sequence, s, page));
+      counts.setPagesRead++;
+      const isWhole = await pool.readSet(found[i], s, page);
+      value = this.#valueIn(found[i], page, isWhole, s, key);
+      if (this.#pages.length < SPARE_PAGES) this.#pages.push(page);
     }
-    counts.setPagesRead += found.length;
-    const whole = found.length === 1 ? [await reads[0]] : await Promise.all(reads);
-    const value = this.#newestOf(found, pages, whole, s, key);
-    for (const page of pages) if (this.#pages.length < SPARE_PAGES) this.#pages.push(page);
     signal?.throwIfAborted();
-    return value;
+    return typeof value === "string" ? undefined : value;
   }
 
   /** Set groups whose filters say yes, the newest first; undefined when index pages must be read. */
@@ -184,35 +186,31 @@ export class NemoEngine implements FlashEngine {
     }
   }
 
-  /** The value in the newest of the pages that holds the key. */
-  #newestOf(
-    found: readonly number[],
-    pages: readonly Uint8Array[],
-    whole: readonly boolean[],
+  /** The key's value in a set page, "none" when it has none any more, "older" when only older pages may have it. */
+  #valueIn(
+    sequence: number,
+    page: Uint8Array,
+    isWhole: boolean,
     s: number,
     key: HashedKey,
-  ): Uint8Array | undefined {
+  ): Uint8Array | "none" | "older" {
     const { counts, pool, shape } = this.#state;
-    for (let i = 0; i < found.length; i++) {
-      // Evicted while it was read: as if the get had come later.
-      if (found[i] < pool.oldest) continue;
-      if (!whole[i]) {
-        counts.readErrors++;
-        // It may have held a newer value than the ones that follow.
-        if (shape.strict) return undefined;
-        continue;
-      }
-      const entry = findEntry(pages[i], 0, key);
-      if (entry < 0) {
-        counts.falsePositives++;
-        continue;
-      }
-      if (isTombstone(pages[i], entry)) return undefined;
-      counts.hitsFlash++;
-      this.#remember(found[i], s, pages[i], entry);
-      return entryValue(pages[i], entry);
+    // Evicted while it was read, and all older ones with it.
+    if (sequence < pool.oldest) return "none";
+    if (!isWhole) {
+      counts.readErrors++;
+      // It may have held a newer value than the ones that follow.
+      return shape.strict ? "none" : "older";
     }
-    return undefined;
+    const entry = findEntry(page, 0, key);
+    if (entry < 0) {
+      counts.falsePositives++;
+      return "older";
+    }
+    if (isTombstone(page, entry)) return "none";
+    counts.hitsFlash++;
+    this.#remember(sequence, s, page, entry);
+    return entryValue(page, entry);
   }
 
   /** Sets the bit of an object that was read, if its set group is old enough to have bits. */
