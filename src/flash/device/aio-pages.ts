@@ -176,7 +176,11 @@ class AioPages implements PageIo {
     const isReady = this.#queue.ready;
     const most = betweenMs < BUSY_MS ? FEW : undefined;
     const sleeps = isSoon && betweenMs < IDLE_MS && !isReady;
-    const done = sleeps ? this.#queue.collect(1, SLEEP_US, most) : isReady ? this.#queue.collect(0, undefined, most) : 0;
+    const done = sleeps
+      ? this.#queue.collect(1, SLEEP_US, most)
+      : isReady
+        ? this.#queue.collect(0, undefined, most)
+        : 0;
     if (this.#queue.pending === 0) {
       this.#turning = false;
       this.#checkDrained();
