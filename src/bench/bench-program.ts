@@ -58,6 +58,13 @@ export function wholeNumber(flag: string, text: string, least = 0): number {
   return number;
 }
 
+/** The value of a flag that takes a share, between 0 and 1. */
+export function properShare(flag: string, text: string): number {
+  const share = Number(text);
+  if (!(share > 0 && share < 1)) throw new Error(`${flag} takes numbers between 0 and 1, not "${text}"`);
+  return share;
+}
+
 /** Columns of equal width, for terminals: the first one left-aligned, numbers right-aligned. */
 export function textTable(head: readonly string[], rows: readonly (readonly string[])[]): string {
   const all = [head, ...rows];

@@ -10,7 +10,15 @@ import { policyByName } from "../policy/index.ts";
 import { parseCacheBias } from "../routing/cache-bias.ts";
 import { type MeasuredDrift, measureDrift, recordBase } from "../routing/measure-drift.ts";
 import { DEMO_MODEL, heldOutTexts } from "./bench-model.ts";
-import { keepResult, progress, resultFile, runBenchProgram, textTable, wholeNumber } from "./bench-program.ts";
+import {
+  keepResult,
+  progress,
+  properShare,
+  resultFile,
+  runBenchProgram,
+  textTable,
+  wholeNumber,
+} from "./bench-program.ts";
 import { cutWindows } from "./held-out.ts";
 import { describeMachine } from "./machine.ts";
 import { tokenizeTexts } from "./tokenize-texts.ts";
@@ -73,7 +81,7 @@ await runBenchProgram(async (signal) => {
     microBatchTokens: PROMPT_TOKENS,
   };
   const keep = wholeNumber("--keep", values.keep);
-  const shares = values.shares.split(",").map(shareOf);
+  const shares = values.shares.split(",").map((share) => properShare("--shares", share));
   const biases = values.biases.split(",");
   const base = await recordBase(model, texts, common, { signal, onProgress: told("the model's own logits") });
   using logits = base.logits;
@@ -106,12 +114,6 @@ await runBenchProgram(async (signal) => {
     }
   process.stdout.write(values.json ? `${JSON.stringify(result())}\n` : `${table(rows)}\n`);
 });
-
-function shareOf(text: string): number {
-  const share = Number(text);
-  if (!(share > 0 && share < 1)) throw new Error(`--shares takes numbers between 0 and 1, not "${text}"`);
-  return share;
-}
 
 /** One line when a run begins and one when it ends, with its rate. */
 function told(name: string): (done: number, total: number) => void {

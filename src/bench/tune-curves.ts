@@ -16,7 +16,15 @@ import { openGguf, readMoeLayout } from "../gguf/index.ts";
 import type { ForcedText } from "../routing/measure-drift.ts";
 import { widerRouters } from "../tune/eval/wider-routers.ts";
 import { DEMO_MODEL, heldOutTexts, inflatedDemo } from "./bench-model.ts";
-import { keepResult, progress, resultFile, runBenchProgram, textTable, wholeNumber } from "./bench-program.ts";
+import {
+  keepResult,
+  progress,
+  properShare,
+  resultFile,
+  runBenchProgram,
+  textTable,
+  wholeNumber,
+} from "./bench-program.ts";
 import { cutWindows } from "./held-out.ts";
 import { describeMachine, warmsetVersion } from "./machine.ts";
 import { backMemory } from "./measured-run.ts";
@@ -95,7 +103,7 @@ await runBenchProgram(async (signal) => {
     },
     ...{ scales: numbers("--scales", values.scales), lambdas: numbers("--lambdas", values.lambdas) },
     ...{
-      cacheShare: shareOf(values.share),
+      cacheShare: properShare("--share", values.share),
       policy: values.policy,
       threads: wholeNumber("--threads", values.threads, 1),
     },
@@ -277,12 +285,6 @@ function numbers(flag: string, text: string): number[] {
   const all = text.split(",").map(Number);
   if (all.some((value) => !(value > 0))) throw new Error(`${flag} takes positive numbers with commas, not "${text}"`);
   return all.sort((a, b) => a - b);
-}
-
-function shareOf(text: string): number {
-  const share = Number(text);
-  if (!(share > 0 && share < 1)) throw new Error(`--share takes a number between 0 and 1, not "${text}"`);
-  return share;
 }
 
 /** Folders of a machine are nobody's business in a result. */

@@ -32,6 +32,8 @@ interface FlashSettings extends Shared {
   readonly workload: WorkloadName;
   readonly trace?: string;
   readonly traceFormat: TraceFormat;
+  readonly traceMissed: number;
+  readonly traceBadRows: number;
   readonly turns: number;
   readonly seed: number;
   /** True: all. */
@@ -75,6 +77,16 @@ export function addFlashBenchCommand(flash: Command): void {
         .default("twitter"),
     )
     .addOption(
+      new Option("--trace-missed <bytes>", "size of values that the trace does not tell, because its cache missed them")
+        .argParser(wholeNumber(0))
+        .default(0),
+    )
+    .addOption(
+      new Option("--trace-bad-rows <count>", "rows that may be wrong, and are left out")
+        .argParser(wholeNumber(0))
+        .default(0),
+    )
+    .addOption(
       new Option("--turns <count>", "cache turns at most; a run ends sooner when it is steady")
         .argParser(decimal(0.1))
         .default(8),
@@ -112,7 +124,7 @@ async function flashBench(settings: FlashSettings): Promise<void> {
     ramBytes: settings.ram === undefined ? Math.floor(RAM_SHARE * cacheBytes) : parseByteSize(settings.ram, cacheBytes),
     ...{ workload: settings.workload, mostTurns: settings.turns, seed: settings.seed },
     ablationBytes: ablations.length === 0 ? cacheBytes : sizeOf("--ablation-size", settings.ablationSize),
-    ...(settings.trace === undefined ? {} : { trace: { file: settings.trace, format: settings.traceFormat } }),
+    ...(settings.trace === undefined ? {} : { trace: tracedOf(settings.trace, settings) }),
     ...(settings.device === undefined ? {} : { file: settings.device }),
     speed: settings.speed ?? false,
     command: commandLine(process.argv.slice(2)),
@@ -131,6 +143,10 @@ async function flashBench(settings: FlashSettings): Promise<void> {
   });
   status.clear();
   await show(result, settings);
+}
+
+function tracedOf(file: string, { traceFormat, traceMissed, traceBadRows }: FlashSettings) {
+  return { file, format: traceFormat, missedValueBytes: traceMissed, badRows: traceBadRows };
 }
 
 async function show(result: FlashBenchResult, { out, html, json }: Shared): Promise<void> {

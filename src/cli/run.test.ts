@@ -49,7 +49,7 @@ describe("run --json", () => {
     const smallest = JSON.parse((await warmset(["plan", "demo", "--memory", "1GiB", "--json"])).stdout) as {
       smallestBudgetBytes: number;
     };
-    const budgetBytes = smallest.smallestBudgetBytes + 12 * 2 ** 20;
+    const budgetBytes = smallest.smallestBudgetBytes + 24 * 2 ** 20;
     const { exitCode, stdout } = await warmset([
       ...["run", "demo", "-p", "Tell me a story.", "--memory", String(budgetBytes), "-t", "1", "--json"],
     ]);

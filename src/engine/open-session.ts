@@ -4,9 +4,7 @@
  * weights once. Each step that can fail gives back what the steps before it took.
  */
 import fs from "node:fs";
-import { availableParallelism } from "node:os";
 import type { EmbeddingSource } from "../cache/embedding-source.ts";
-import { smallestBudgetBytes } from "../cache/layer-budget.ts";
 import type { Policy } from "../cache/policy.ts";
 import type { ExpertKey, ModelShape } from "../cache/shape.ts";
 import { HintedPolicy } from "../flash/hints/hinted-policy.ts";
@@ -21,9 +19,8 @@ import {
 } from "../gguf/index.ts";
 import { embeddingTable } from "../llama/embedding-table.ts";
 import type { GraphHook, GraphListener } from "../llama/graph-hook.ts";
-import { type Context, createContext, type Libraries, loadLibraries, loadModel, type Model } from "../llama/index.ts";
+import { type Context, type Libraries, loadLibraries, loadModel, type Model } from "../llama/index.ts";
 import { NextGate } from "../llama/next-gate.ts";
-import { attachThreadPool } from "../llama/thread-pool.ts";
 import { createDenseReader, type DenseBytes } from "../memory/dense-weights.ts";
 import type { ExpertMemory, ModelFile, SlicePlace } from "../memory/expert-memory.ts";
 import {
@@ -40,29 +37,19 @@ import { captureMappings } from "../memory/model-mapping.ts";
 import { openFiles } from "../memory/open-files.ts";
 import { OwnedMemory } from "../memory/owned-memory.ts";
 import { PageCacheMemory } from "../memory/page-cache-memory.ts";
-import { ceilTo, mergeToPages, sharedEdgeBytes } from "../memory/page-plan.ts";
+import { ceilTo } from "../memory/page-plan.ts";
 import { policyByName } from "../policy/index.ts";
 import { checkCacheSize } from "../routing/cache-bias.ts";
 import { CachePriorRouter } from "../routing/cache-prior-router.ts";
-import { BudgetTooSmallError, ExpertReadError, GenerationAbortedError } from "./errors.ts";
+import { ExpertReadError, GenerationAbortedError } from "./errors.ts";
 import { ExpertStream } from "./expert-stream.ts";
 import { unusedNote } from "./learned-file.ts";
-import { type MemoryPlan, type PlanInput, planExpertMemory, planMemory, planWarnings } from "./memory-plan.ts";
+import { type MemoryPlan, planWarnings } from "./memory-plan.ts";
 import { modelHook } from "./model-hook.ts";
 import { DEFAULT_POLICY, type SessionOptions } from "./options.ts";
-import { processMemory } from "./process-memory.ts";
+import { planContext } from "./planned-context.ts";
 import { overrideRouters } from "./router-override.ts";
 import { Session } from "./session.ts";
-
-/** GGML_MAX_N_THREADS. ggml does not check it, and a thousand threads at its spinning barriers stop a machine. */
-const MAX_THREADS = 512;
-const DEFAULT_MICRO_BATCH = 512;
-const DEFAULT_CONTEXT = 4096;
-/**
- * Idle compute threads keep spinning while experts are read: asleep, they cost 10 ms a token in wake-ups on the 6.9 GB
- * demo model at 33 % (43 against 34 ms of computing), and the drive is no faster for it.
- */
-const DEFAULT_POLL = 50;
 
 /**
  * @throws GgufError, UnsupportedModelError for the file; ModelLoadError, ContextCreateError from llama.cpp;
@@ -130,7 +117,12 @@ class Opening {
     const placement = this.#place(files);
     const hook = this.#hook(files, placement, () => listener);
     const watch = this.#options.onRouted === undefined ? undefined : this.#hook(files, undefined, () => WATCHING);
-    const { context, plan, microBatchTokens, streaming } = this.#plan(model, hook, watch);
+    const { context, plan, microBatchTokens, streaming } = planContext({
+      ...{ libraries: this.#libraries, model, layout: this.#layout, shape: this.#shape },
+      ...{ policy: this.#policy, options: this.#options, hooks: { streaming: hook, resident: watch } },
+      slotPadding: this.#slots === undefined ? undefined : this.#paddingShare(),
+      keep: (undo) => this.#cleanUp.push(undo),
+    });
     this.#notes.push(...planWarnings(plan));
     const cacheBias = this.#cacheBias(plan, streaming, microBatchTokens);
     if (this.#options.hints !== undefined && !streaming)
@@ -320,119 +312,6 @@ class Opening {
     });
     this.#cleanUp.push(() => hook.dispose());
     return hook;
-  }
-
-  /** Finds the largest micro-batch and the experts' part that the budget allows, with a context made for them. */
-  #plan(model: Model, hook: GraphHook, watch: GraphHook | undefined) {
-    const options = this.#options;
-    const budget = options.memory ?? { kind: "all" };
-    const contextSize = options.contextSize ?? Math.min(DEFAULT_CONTEXT, model.trainedContextSize);
-    const maxSequences = options.maxSequences ?? 1;
-    let microBatchTokens = Math.min(options.microBatchTokens ?? DEFAULT_MICRO_BATCH, contextSize * maxSequences);
-    const processBytes = processMemory().residentBytes + (options.reservedBytes ?? 0);
-    const allBytes = this.#layout.denseBytes + this.#layout.expertBytesTotal;
-    const threads = options.threads ?? availableParallelism();
-    if (!Number.isInteger(threads) || threads < 1 || threads > MAX_THREADS)
-      throw new RangeError(`threads must be a whole number from 1 to ${MAX_THREADS}, not ${threads}.`);
-    let streaming = budget.kind !== "all" && budget.bytes < allBytes + (budget.kind === "process" ? processBytes : 0);
-    const create = (batchTokens: number, attached: GraphHook | undefined) =>
-      createContext(model, {
-        contextSize,
-        maxSequences,
-        batchSize: batchTokens,
-        microBatchSize: batchTokens,
-        ...(options.maxOutputs === undefined ? {} : { maxOutputs: options.maxOutputs }),
-        threads,
-        ...(attached === undefined ? {} : { evalCallback: attached.pointer }),
-        ...(options.abortAddress === undefined
-          ? {}
-          : { abortCallback: this.#libraries.libc.symbol("strlen"), abortUser: BigInt(options.abortAddress) }),
-      });
-    for (let attempt = 0; ; attempt++) {
-      const attached = streaming ? hook : watch;
-      const context = create(microBatchTokens, attached);
-      const input: PlanInput = {
-        shape: this.#shape,
-        demand: this.#policy.needs,
-        denseBytes: this.#denseBytes(),
-        sharedEdgeBytes: this.#slots === undefined ? this.#edgeBytes() : 0,
-        paddingShare: this.#paddingShare(),
-        processBytes,
-        ...this.#contextBytes(microBatchTokens, model.vocabulary.size),
-      };
-      let plan =
-        budget.kind === "experts"
-          ? planExpertMemory(input, budget.bytes)
-          : planMemory(input, budget.kind === "all" ? Number.MAX_SAFE_INTEGER : budget.bytes);
-      const wrongMode = streaming === plan.fits && attempt < 4;
-      const tooLarge = !plan.fits && plan.largestMicroBatch < microBatchTokens;
-      if (!wrongMode && !tooLarge) {
-        this.#cleanUp.push(() => context.dispose());
-        if (attached !== undefined && (this.#options.threadPool ?? true))
-          this.#cleanUp.push(
-            attachThreadPool(this.#libraries, context, { threads, poll: this.#options.poll ?? DEFAULT_POLL }),
-          );
-        if (options.planOnly === true && microBatchTokens > 1) {
-          // The smallest budget runs one token at a time, whose compute buffers are a fraction of these.
-          create(1, hook).dispose();
-          const { computeBytes } = this.#contextBytes(1, model.vocabulary.size);
-          const smallestBudgetBytes = plan.smallestBudgetBytes - input.computeBytes + computeBytes;
-          plan = { ...plan, smallestBudgetBytes };
-        }
-        return { context, plan, microBatchTokens, streaming };
-      }
-      context.dispose();
-      if (wrongMode) streaming = !plan.fits;
-      if (!tooLarge) continue;
-      if (microBatchTokens === 1)
-        throw new BudgetTooSmallError(
-          budget.kind === "all" ? 0 : budget.bytes,
-          budget.kind === "experts"
-            ? smallestBudgetBytes(this.#shape, 1, this.#policy.needs)
-            : plan.smallestBudgetBytes,
-          this.#policy.needs.wholeLayers
-            ? `Policy ${this.#policy.name} brings in whole layers: give it more memory, or choose another policy.`
-            : "Give it more memory, or use a smaller context or model.",
-        );
-      microBatchTokens = Math.max(1, plan.largestMicroBatch);
-    }
-  }
-
-  /** What the context just made has allocated, as llama.cpp logged it. */
-  #contextBytes(microBatchTokens: number, vocabularySize: number): { kvBytes: number; computeBytes: number } {
-    let kvBytes = 0;
-    let computeBytes = 0;
-    for (const [kind, bytes] of this.#libraries.log.bufferSizes())
-      if (kind === "compute" || kind === "output") computeBytes += bytes;
-      else kvBytes += bytes;
-    // The CPU back end's work buffer comes later and is not announced: the inputs of the largest product as floats.
-    const workBytes = 4 * this.#layout.hiddenSize * microBatchTokens * this.#shape.expertsUsed;
-    // The output buffer grows at the first batch that wants more logits than there are sequences.
-    const { maxSequences = 1, maxOutputs = maxSequences } = this.#options;
-    const outputBytes = 4 * vocabularySize * Math.max(0, Math.min(maxOutputs, microBatchTokens) - maxSequences);
-    return { kvBytes, computeBytes: computeBytes + workBytes + outputBytes };
-  }
-
-  /** Dense weights in whole pages. */
-  #denseBytes(): number {
-    return this.#pagesOf(this.#layout.denseRanges);
-  }
-
-  #pagesOf(ranges: readonly DenseBytes[]): number {
-    return this.#paths
-      .flatMap((_, shard) =>
-        mergeToPages(
-          ranges.filter((r) => r.shard === shard).map((r) => ({ start: r.offset, end: r.offset + r.bytes })),
-          PAGE_BYTES,
-        ),
-      )
-      .reduce((sum, { start, end }) => sum + end - start, 0);
-  }
-
-  #edgeBytes(): number {
-    return this.#layout.moeLayers
-      .flatMap((layer) => layer.slices)
-      .reduce((sum, s) => sum + sharedEdgeBytes(s.offset, s.strideBytes, s.experts, PAGE_BYTES), 0);
   }
 
   /** What is read at load: dense weights, and the experts too when they all fit. */

@@ -27,7 +27,7 @@ export function flashFigures(result: FlashBenchResult): readonly Figure[] {
 
 /** The report as one HTML file that needs nothing else. */
 export function renderFlashHtml(result: FlashBenchResult): string {
-  const { configuration, date, rows, speed, ablations } = result;
+  const { configuration, date, rows, speed, ablations, targets } = result;
   const figures = engineFigures(result).map(figureHtml);
   const hasRows = rows.length > 0;
   return renderPage({
@@ -43,7 +43,7 @@ export function renderFlashHtml(result: FlashBenchResult): string {
       ),
       ...section("ablations", "Ablations", ablations.length > 0, html`${ablationFigures(result).map(figureHtml)}`),
       ...section("speed", "Speed on a real file", speed.length > 0, speedTable(result)),
-      { id: "goals", heading: "Goals", content: goalsTable(result) },
+      ...section("goals", "Goals", targets.length > 0, goalsTable(result)),
       ...section("comparable", "What may be compared", hasRows, comparableList(result)),
       { id: "configuration", heading: "Configuration", content: configurationList(result) },
     ],
@@ -62,7 +62,7 @@ function verdict({ targets, rows, complete }: FlashBenchResult): Markup {
   const unsteady = rows.filter(({ steady }) => !steady).length;
   return html`<div class="verdict ${judged.length === 0 ? "mixed" : tone}"><p>${
     judged.length === 0
-      ? "No goal could be judged: the engines that they are for did not run."
+      ? "No goal could be judged: what they are for did not run."
       : `${judged.length - missed.length} of ${judged.length} goals met${targets.length > judged.length ? `, ${targets.length - judged.length} open` : ""}.`
   }</p>
 <ul>${missed.map(({ name, wanted, measured }) => html`<li>Not met: ${name}, wanted ${wanted}, here ${measured?.toFixed(3)}.</li>`)}${

@@ -1,7 +1,7 @@
 /** Pages that cannot be read (EIO), while a cache is opened and while it is used: misses that are counted, never an error, never a lie. */
 import { describe, expect, test } from "vitest";
 import { keyOf, versionOf, writtenValue } from "../../src/bench/flash-faults/written-values.ts";
-import { MemoryZones } from "../../src/flash/device/memory-zones.ts";
+import { MemoryZones } from "../../src/flash/device/memory-zones.test-data.ts";
 import { PAGE_BYTES } from "../../src/flash/device/zone-device.ts";
 import type { FlashEngine } from "../../src/flash/engine.ts";
 import { openLogCache } from "../../src/flash/log-cache/log-cache.ts";

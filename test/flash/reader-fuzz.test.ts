@@ -5,7 +5,7 @@
 import { crc32 } from "node:zlib";
 import { describe, expect, test } from "vitest";
 import { keyOf, versionOf, writtenValue } from "../../src/bench/flash-faults/written-values.ts";
-import { MemoryZones } from "../../src/flash/device/memory-zones.ts";
+import { MemoryZones } from "../../src/flash/device/memory-zones.test-data.ts";
 import { PAGE_BYTES } from "../../src/flash/device/zone-device.ts";
 import type { FlashEngine } from "../../src/flash/engine.ts";
 import { FlashError } from "../../src/flash/errors.ts";

@@ -9,7 +9,7 @@ import { knownFill, type Rung } from "./known-fill.ts";
 import { PUBLISHED_FILL } from "./published.ts";
 import type { AblationRow } from "./results.ts";
 import { NEW_OBJECTS_SIGMA, namedStream, newObjects } from "./streams.ts";
-import { fairywren, nemo, plainSubject, type Subject } from "./subjects.ts";
+import { fairywren, nemo, plainSubject, type Subject, subjectsOf } from "./subjects.ts";
 
 /** What the suite was asked for. */
 export interface AblationScale {
@@ -27,6 +27,8 @@ export interface AblationCase {
   readonly stream?: () => Workload;
   /** @default the suite's */
   readonly zoneBytes?: number;
+  /** One drive for all parts of the engine, with so many placement handles. @default devices of their own */
+  readonly fdpHandles?: number;
   /** @default the suite's */
   readonly mostTurns?: number;
   readonly knownFill?: AblationRow["knownFill"];
@@ -157,6 +159,24 @@ const ABLATIONS: Readonly<Record<string, Ablation>> = {
       }));
     },
   },
+  fdp: {
+    title: "On one drive, by its placement handles",
+    setting: "reclaim units of four zones, 20 % reserve; one handle for everything is a conventional drive",
+    cases: () =>
+      (["nemo", "log", "set", "kangaroo"] as const).flatMap((engine) => {
+        const subject = engine === "kangaroo" ? subjectsOf(engine, false)[0] : plainSubject(engine);
+        // Only Kangaroo writes to two places.
+        const handles = engine === "kangaroo" ? [1, 2] : [1];
+        return handles.map((fdpHandles) => ({
+          ...{
+            label: `${engine}, ${fdpHandles === 1 ? "one handle" : "a handle each"}`,
+            at: null,
+            subject,
+            fdpHandles,
+          },
+        }));
+      }),
+  },
   fairywren: {
     title: "FairyWREN's log and reserve",
     setting: "fairywren; published 15.20, with a log of 20 % 4.12, with a reserve of 20 % 9.29, of 50 % 6.56",
@@ -172,17 +192,14 @@ const ABLATIONS: Readonly<Record<string, Ablation>> = {
   },
   beyond: {
     title: "Beyond the paper's settings",
-    setting: "nemo on one stream; the paper's has filters for 40 objects, 50 to a page, and writes cold objects back",
+    setting: "nemo on one stream; the paper's has filters for 40 objects, 50 to a page",
     cases: () => [
       nemoCase("as the paper", PAPER_NEMO),
       nemoCase("ours", {}),
       nemoCase("ours, threshold 3 %", { flushThreshold: 0.03 }),
       nemoCase("ours, 25 % of the index in RAM", { indexCachedShare: 0.25 }),
       nemoCase("ours, threshold 3 %, 25 % of the index", { flushThreshold: 0.03, indexCachedShare: 0.25 }),
-      nemoCase("ours, hot and cold", { writeBack: "hot-and-cold" }),
-      nemoCase("ours, hot and cold, threshold 3 %, 25 % of the index", {
-        ...{ writeBack: "hot-and-cold", flushThreshold: 0.03, indexCachedShare: 0.25 },
-      }),
+      nemoCase("ours, hot objects alone", { writeBack: "hot" }),
     ],
   },
 };

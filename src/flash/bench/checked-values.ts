@@ -4,6 +4,7 @@
  * values are noticed too; a value shorter than 12 bytes is not looked at.
  */
 import { Randomness } from "../../predict/randomness.ts";
+import { readU32, writeU32 } from "../format/little-endian.ts";
 
 const PLACES = 1 << 18;
 const MARK_BYTES = 12;
@@ -30,9 +31,9 @@ export class CheckedValues {
   /** A value for this key, in memory that the next call uses again. */
   make(idLow: number, idHigh: number, length: number): Uint8Array {
     this.#sets = (this.#sets + 1) >>> 0 || 1;
-    this.#writeWord(0, idLow);
-    this.#writeWord(4, idHigh);
-    this.#writeWord(8, this.#sets);
+    writeU32(this.#bytes, 0, idLow);
+    writeU32(this.#bytes, 4, idHigh);
+    writeU32(this.#bytes, 8, this.#sets);
     const at = placeOf(idLow, idHigh);
     this.#last[at] = idLow;
     this.#last[at + 1] = idHigh;
@@ -52,20 +53,9 @@ export class CheckedValues {
     if (value.length < MARK_BYTES) return;
     const at = placeOf(idLow, idHigh);
     const isLast = this.#last[at] === idLow && this.#last[at + 1] === idHigh;
-    if (readWord(value, 0) !== idLow || readWord(value, 4) !== idHigh) this.#wrong++;
-    else if (isLast && readWord(value, 8) !== this.#last[at + 2]) this.#wrong++;
+    if (readU32(value, 0) !== idLow || readU32(value, 4) !== idHigh) this.#wrong++;
+    else if (isLast && readU32(value, 8) !== this.#last[at + 2]) this.#wrong++;
   }
-
-  #writeWord(at: number, value: number): void {
-    this.#bytes[at] = value;
-    this.#bytes[at + 1] = value >>> 8;
-    this.#bytes[at + 2] = value >>> 16;
-    this.#bytes[at + 3] = value >>> 24;
-  }
-}
-
-function readWord(bytes: Uint8Array, at: number): number {
-  return (bytes[at] | (bytes[at + 1] << 8) | (bytes[at + 2] << 16) | (bytes[at + 3] << 24)) >>> 0;
 }
 
 function placeOf(idLow: number, idHigh: number): number {

@@ -61,12 +61,13 @@ export async function measureSpeed(options: SpeedOptions): Promise<readonly Spee
     ["gets, half of the index on flash", {}],
   ] as const) {
     const devices = new Devices({ cacheBytes, zoneBytes, file });
+    const rssBefore = process.memoryUsage.rss();
     try {
       const zones = new TimedZones(await devices.zones(Math.floor(cacheBytes / zoneBytes)));
       await using cache = new FlashCache(await openNemo(zones, nemo satisfies NemoOptions));
       onMessage?.("filling the cache");
       const filled = await fill(cache, options);
-      if (what === SPEED.flashGets) rows.push(setRow(filled));
+      if (what === SPEED.flashGets) rows.push(setRow(filled, cache, process.memoryUsage.rss() - rssBefore));
       for (const inFlight of IN_FLIGHT)
         rows.push(
           await middleRound(async () => {
@@ -141,11 +142,13 @@ async function fill(cache: FlashCache, { cacheBytes, seed, signal }: SpeedOption
   return { objects, seconds: ms / 1000, hostBytes: deviceBytesWritten };
 }
 
-function setRow({ objects, seconds, hostBytes }: Filled): SpeedRow {
+function setRow({ objects, seconds, hostBytes }: Filled, cache: FlashCache, rssBytes: number): SpeedRow {
+  const { ramBytes, engine } = cache.stats();
+  const counted = Object.values({ ...ramBytes, ...engine.ram }).reduce((sum, bytes) => sum + bytes, 0);
   return {
     ...{ what: SPEED.sets, inFlight: 1, perSecond: objects / seconds, devicePerSecond: null },
     ...{ p99Us: null, deviceP99Us: null },
-    detail: `${objects} new objects of 246 bytes, ${megabytes(hostBytes / seconds)} a second to the drive`,
+    detail: `${objects} new objects of 246 bytes, ${megabytes(hostBytes / seconds)} a second to the drive; ${megabytes(counted)} of RAM as counted, the process grew by ${megabytes(rssBytes)}`,
   };
 }
 

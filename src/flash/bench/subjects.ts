@@ -5,6 +5,7 @@
 import { existsSync, rmSync } from "node:fs";
 import { BlocksOnZones } from "../device/blocks-on-zones.ts";
 import { PageMappedFtl } from "../device/page-mapped-ftl.ts";
+import { SimulatedFdp } from "../device/simulated-fdp.ts";
 import { SimulatedZns } from "../device/simulated-zns.ts";
 import { type DeviceCounters, noCounters, PAGE_BYTES, type ZoneDevice } from "../device/zone-device.ts";
 import type { EngineName, FlashEngine } from "../engine.ts";
@@ -44,6 +45,9 @@ const FEWEST_LOG_ZONES = 4;
 const DRIVE_RESERVE = 0.2;
 /** Of zones that are cleaned by the engine, as Kangaroo ran beside Nemo. */
 const ZONES_RESERVE = 0.05;
+
+/** In a reclaim unit: drives have large ones, of 6 GiB where zones are of 1 GiB. */
+const UNIT_ZONES = 4;
 
 /** What the row of Kangaroo is called whose sets lie on a drive that cleans by itself; that on zones has no name. */
 const ON_A_DRIVE = "sets on a drive";
@@ -85,6 +89,8 @@ export interface SubjectPlace {
   readonly zoneBytes: number;
   /** A file to make instead of simulated flash. */
   readonly file?: string;
+  /** One simulated drive for all devices of the engine, each with the next of so many handles. @default devices of their own */
+  readonly fdpHandles?: number;
 }
 
 export interface OpenSubject {
@@ -157,9 +163,11 @@ export class Devices {
   readonly #made: { readonly counters: Readonly<DeviceCounters> }[] = [];
   readonly #words: string[] = [];
   readonly #files: string[] = [];
+  readonly #fdp: SimulatedFdp | undefined;
 
   constructor(place: SubjectPlace) {
     this.#place = place;
+    if (place.fdpHandles !== undefined) this.#fdp = placementDrive(place, place.fdpHandles);
   }
 
   get description(): string {
@@ -168,6 +176,10 @@ export class Devices {
 
   async zones(zones: number): Promise<ZoneDevice> {
     const { zoneBytes, file } = this.#place;
+    if (this.#fdp !== undefined) {
+      const handle = this.#nextHandle(this.#fdp);
+      return this.#keep(this.#fdp.zones({ zones, zoneBytes, handle }), fdpWords(this.#fdp));
+    }
     if (file === undefined) return this.#keep(new SimulatedZns({ zones, zoneBytes }), "simulated zones");
     const { openFileZones } = await import("../device/file-zones.ts");
     const device = await openFileZones({ path: this.#newFile(file), zones, zoneBytes });
@@ -179,6 +191,10 @@ export class Devices {
   async drive(bytes: number) {
     const { file } = this.#place;
     const blocks = Math.floor(bytes / PAGE_BYTES);
+    if (this.#fdp !== undefined) {
+      const handle = this.#nextHandle(this.#fdp);
+      return this.#keep(this.#fdp.blocks({ blocks, handle }), fdpWords(this.#fdp));
+    }
     if (file === undefined)
       return this.#keep(
         new PageMappedFtl({ blocks, overprovisioning: DRIVE_RESERVE }),
@@ -216,6 +232,10 @@ export class Devices {
     return device;
   }
 
+  #nextHandle({ handles }: SimulatedFdp): number {
+    return this.#made.length % handles;
+  }
+
   /** @throws FlashError `bad-options`: whatever is there is not the bench's to remove */
   #newFile(file: string): string {
     const path = this.#files.length === 0 ? file : `${file}.${this.#files.length}`;
@@ -227,6 +247,16 @@ export class Devices {
     this.#files.push(path);
     return path;
   }
+}
+
+function placementDrive({ cacheBytes, zoneBytes }: SubjectPlace, handles: number): SimulatedFdp {
+  const reclaimUnitBytes = UNIT_ZONES * zoneBytes;
+  const units = Math.ceil(((1 + DRIVE_RESERVE) * cacheBytes) / reclaimUnitBytes);
+  return new SimulatedFdp({ capacityBytes: cacheBytes, reclaimUnitBytes, reclaimUnits: units, handles });
+}
+
+function fdpWords({ handles }: SimulatedFdp): string {
+  return `simulated drive, ${100 * DRIVE_RESERVE} % reserve, ${handles === 1 ? "one handle" : `${handles} handles`}`;
 }
 
 /** Folders of whoever ran it do not belong into a result. */

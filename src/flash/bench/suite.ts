@@ -9,7 +9,7 @@ import { usualZoneBytes } from "../cache/open-flash-cache.ts";
 import type { EngineName } from "../engine.ts";
 import type { EventSource } from "../workload/event-batch.ts";
 import type { WorkloadName } from "../workload/presets.ts";
-import { TraceFile, type TraceFormat } from "../workload/trace/trace-file.ts";
+import { TraceFile, type TraceFileOptions, type TraceFormat } from "../workload/trace/trace-file.ts";
 import { planAblations } from "./ablations.ts";
 import { nameOf } from "./columns.ts";
 import { type ReplayProgress, replay } from "./replay.ts";
@@ -30,7 +30,7 @@ export interface FlashSuiteOptions {
   readonly ramBytes: number;
   readonly workload: WorkloadName;
   /** A published trace that the engines are asked instead; ablations are not. */
-  readonly trace?: { readonly file: string; readonly format: TraceFormat };
+  readonly trace?: { readonly file: string; readonly format: TraceFormat } & TraceFileOptions;
   readonly seed: number;
   readonly mostTurns: number;
   /** Of `ABLATION_NAMES`. */
@@ -82,9 +82,11 @@ export async function runFlashSuite(options: FlashSuiteOptions): Promise<FlashBe
   };
 
   for (const subject of engines.flatMap((engine) => subjectsOf(engine, file !== undefined))) {
-    await using traced = trace && new TraceFile(trace.file, trace.format, signal && { signal });
+    await using traced = trace && new TraceFile(trace.file, trace.format, { ...trace, ...(signal && { signal }) });
     const stream = traced ?? namedStream(workload, { cacheBytes, seed });
     rows.push(await runSubject({ ...options, subject, stream, zoneBytes, note }));
+    if (traced && traced.badRows > 0)
+      note(`${traced.badRows} wrong rows of ${path.basename(traced.name)} were left out.`);
     told(rows[rows.length - 1]);
   }
 
@@ -101,6 +103,7 @@ export async function runFlashSuite(options: FlashSuiteOptions): Promise<FlashBe
         ...simulated,
         ...{ cacheBytes: ablationBytes, ramBytes, note, subject: one.subject },
         zoneBytes: one.zoneBytes ?? ablationZoneBytes,
+        ...(one.fdpHandles === undefined ? {} : { fdpHandles: one.fdpHandles }),
         stream: one.stream?.() ?? namedStream(workload, scale),
         mostTurns: Math.min(one.mostTurns ?? options.mostTurns, options.mostTurns),
       });
@@ -128,12 +131,14 @@ interface SubjectRun
   readonly subject: Subject;
   readonly stream: EventSource;
   readonly zoneBytes: number;
+  readonly fdpHandles?: number;
   readonly note: (text: string) => void;
 }
 
 async function runSubject(run: SubjectRun): Promise<FlashRow> {
-  const { subject, stream, cacheBytes, zoneBytes, ramBytes, mostTurns, file, signal, onProgress } = run;
-  const opened = await openSubject(subject, { cacheBytes, zoneBytes, ...(file === undefined ? {} : { file }) });
+  const { subject, stream, cacheBytes, zoneBytes, fdpHandles, ramBytes, mostTurns, file, signal, onProgress } = run;
+  const place = { cacheBytes, zoneBytes, ...(fdpHandles && { fdpHandles }), ...(file === undefined ? {} : { file }) };
+  const opened = await openSubject(subject, place);
   try {
     for (const text of opened.notes) run.note(text);
     await using cache = new FlashCache(opened.engine, { ramBytes });

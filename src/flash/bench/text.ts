@@ -31,8 +31,7 @@ export function flashText(result: FlashBenchResult): string {
     ...(speed.length === 0
       ? []
       : ["", "speed, beside the device's own in the same run", tableOf(SPEED_COLUMNS, speed)]),
-    "",
-    tableOf(GOAL_COLUMNS, targets),
+    ...(targets.length === 0 ? [] : ["", tableOf(GOAL_COLUMNS, targets)]),
     ...(notes.length === 0 ? [] : ["", ...notes.map((note) => `note: ${note}`)]),
   ].join("\n");
 }

@@ -3,6 +3,7 @@
  * has it (22.13 on), else from `node-sqlite3-wasm`: the present SQLite without a native build, and in batches at least as fast as
  * the one native package that installs without a download.
  */
+import { rmSync } from "node:fs";
 import { allocatedBytes } from "./allocated-bytes.ts";
 import { type ComparedStore, optionalPackage } from "./compared-store.ts";
 
@@ -138,6 +139,8 @@ async function connect(path: string): Promise<Connection> {
       close: () => database.close(),
     };
   }
+  // Its lock is a folder, which a process that was killed leaves behind; this file is nobody else's.
+  rmSync(`${path}.lock`, { recursive: true, force: true });
   const { Database } = (await optionalPackage<WasmSqlite>("node-sqlite3-wasm")).default;
   const database = new Database(path);
   database.exec(ONE_PROCESS);

@@ -8,7 +8,7 @@ import type { BlockDevice } from "./block-device.ts";
 import { openBlockFile } from "./block-file.ts";
 import { BlocksOnZones } from "./blocks-on-zones.ts";
 import { openFileZones } from "./file-zones.ts";
-import { MemoryZones } from "./memory-zones.ts";
+import { MemoryZones } from "./memory-zones.test-data.ts";
 import { PageMappedFtl } from "./page-mapped-ftl.ts";
 import { SimulatedFdp } from "./simulated-fdp.ts";
 import { PAGE_BYTES } from "./zone-device.ts";

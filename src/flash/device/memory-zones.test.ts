@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { Randomness } from "../../predict/randomness.ts";
-import { MemoryZones } from "./memory-zones.ts";
+import { MemoryZones } from "./memory-zones.test-data.ts";
 import { PAGE_BYTES } from "./zone-device.ts";
 
 const SIZE = { zones: 3, zoneBytes: 4 * PAGE_BYTES };

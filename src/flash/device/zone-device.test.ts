@@ -5,7 +5,7 @@ import path from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import type { FlashErrorKind } from "../errors.ts";
 import { openFileZones } from "./file-zones.ts";
-import { MemoryZones } from "./memory-zones.ts";
+import { MemoryZones } from "./memory-zones.test-data.ts";
 import { SimulatedFdp } from "./simulated-fdp.ts";
 import { SimulatedZns } from "./simulated-zns.ts";
 import { PAGE_BYTES, type ZoneDevice } from "./zone-device.ts";

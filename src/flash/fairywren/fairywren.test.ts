@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { Randomness } from "../../predict/randomness.ts";
-import { MemoryZones, type MemoryZonesOptions } from "../device/memory-zones.ts";
+import { MemoryZones, type MemoryZonesOptions } from "../device/memory-zones.test-data.ts";
 import { PAGE_BYTES } from "../device/zone-device.ts";
 import { againstMap, keyOf, residentsByFates, versionedValue } from "../kangaroo/against-map.test-data.ts";
 import { type FairywrenOptions, openFairywren } from "./fairywren.ts";

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { Randomness } from "../../predict/randomness.ts";
 import { BlocksOnZones } from "../device/blocks-on-zones.ts";
-import { MemoryZones } from "../device/memory-zones.ts";
+import { MemoryZones } from "../device/memory-zones.test-data.ts";
 import { PageMappedFtl } from "../device/page-mapped-ftl.ts";
 import type { FlashEngine } from "../engine.ts";
 import { openKangaroo } from "../kangaroo/kangaroo.ts";

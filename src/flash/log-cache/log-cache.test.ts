@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { Randomness } from "../../predict/randomness.ts";
-import { MemoryZones } from "../device/memory-zones.ts";
+import { MemoryZones } from "../device/memory-zones.test-data.ts";
 import { PAGE_BYTES } from "../device/zone-device.ts";
 import { MAX_OBJECT_BYTES } from "../format/set-page.ts";
 import { hashKey } from "../key-hash.ts";

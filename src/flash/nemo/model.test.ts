@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { Randomness } from "../../predict/randomness.ts";
-import { MemoryZones, type MemoryZonesOptions } from "../device/memory-zones.ts";
+import { MemoryZones, type MemoryZonesOptions } from "../device/memory-zones.test-data.ts";
 import { PAGE_BYTES } from "../device/zone-device.ts";
 import { type HashedKey, hashKey } from "../key-hash.ts";
 import type { NemoEngine } from "./engine.ts";

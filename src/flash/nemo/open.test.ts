@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { MemoryZones } from "../device/memory-zones.ts";
+import { MemoryZones } from "../device/memory-zones.test-data.ts";
 import { PAGE_BYTES } from "../device/zone-device.ts";
 import { type HashedKey, hashKey } from "../key-hash.ts";
 import { NemoEngine } from "./engine.ts";

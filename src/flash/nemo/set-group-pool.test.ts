@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { MemoryZones } from "../device/memory-zones.ts";
+import { MemoryZones } from "../device/memory-zones.test-data.ts";
 import { PAGE_BYTES } from "../device/zone-device.ts";
 import { sealSet } from "../format/set-page.ts";
 import { SetGroup } from "./set-group.ts";

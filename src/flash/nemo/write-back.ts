@@ -1,6 +1,6 @@
 /**
- * What becomes of an evicted set group's objects: those of cached set numbers that were read go to the set group that is about to
- * be written, as far as it has room. Resetting the evicted zone is not done here.
+ * What becomes of an evicted set group's objects: those of cached set numbers go to the set group that is about to be written, as
+ * far as it has room, those that were read first. Resetting the evicted zone is not done here.
  */
 import { PAGE_BYTES } from "../device/zone-device.ts";
 import { endOfEntries, entryHigh, entryLow, firstEntry, isTombstone, nextEntry } from "../format/set-page.ts";
