@@ -16,6 +16,8 @@ import {
 import { ceilTo } from "../memory/page-plan.ts";
 
 const HUGE_PAGE_BYTES = 2 ** 21;
+/** V8 ends the process where a view has more than 8 GiB. */
+const VIEW_BYTES = 2 ** 30;
 /** Pages move by the slice, as in the engine. */
 const SLICE_BYTES = 4 * HUGE_PAGE_BYTES;
 
@@ -34,8 +36,10 @@ export class MemoryRegion implements Disposable {
 
   /** Writes a byte to every page. */
   touch(): void {
-    const view = new Uint8Array(viewMemory(this.address, this.bytes));
-    for (let at = 0; at < view.length; at += PAGE_BYTES) view[at] = 1;
+    for (let from = 0; from < this.bytes; from += VIEW_BYTES) {
+      const view = new Uint8Array(viewMemory(this.address + from, Math.min(VIEW_BYTES, this.bytes - from)));
+      for (let at = 0; at < view.length; at += PAGE_BYTES) view[at] = 1;
+    }
   }
 
   [Symbol.dispose](): void {

@@ -78,7 +78,7 @@ const ABLATIONS: Readonly<Record<string, Ablation>> = {
   threshold: {
     title: "Flush threshold (% of the sets)",
     setting: "nemo; 0.36 % is the published code's default, 1.5 % the paper's",
-    cases: () => sweep([0.1, 0.36, 0.75, 1.5, 3, 6], "%", (percent) => ({ flushThreshold: percent / 100 })),
+    cases: () => sweep([0.1, 0.36, 1.5, 3, 6, 12, 25, 50], "%", (percent) => ({ flushThreshold: percent / 100 })),
   },
   "index-share": {
     title: "Index pages kept in RAM (% of the set numbers)",
@@ -196,9 +196,10 @@ const ABLATIONS: Readonly<Record<string, Ablation>> = {
     cases: () => [
       nemoCase("as the paper", PAPER_NEMO),
       nemoCase("ours", {}),
-      nemoCase("ours, threshold 3 %", { flushThreshold: 0.03 }),
-      nemoCase("ours, 25 % of the index in RAM", { indexCachedShare: 0.25 }),
-      nemoCase("ours, threshold 3 %, 25 % of the index", { flushThreshold: 0.03, indexCachedShare: 0.25 }),
+      nemoCase("ours, threshold 6 %", { flushThreshold: 0.06 }),
+      nemoCase("ours, threshold 25 %", { flushThreshold: 0.25 }),
+      nemoCase("ours, threshold 25 %, 25 % of the index in RAM", { flushThreshold: 0.25, indexCachedShare: 0.25 }),
+      nemoCase("ours, threshold 50 %", { flushThreshold: 0.5 }),
       nemoCase("ours, hot objects alone", { writeBack: "hot" }),
     ],
   },

@@ -97,7 +97,7 @@ export interface SpeedRow {
   readonly devicePerSecond: number | null;
   readonly p99Us: number | null;
   readonly deviceP99Us: number | null;
-  /** Shares of the device's own in all rounds, ascending; the row is the one in the middle. Absent: one round. */
+  /** Shares of the device's own in all rounds; the figures are medians of them, the detail is the last one's. Absent: one round. */
   readonly shares?: readonly number[];
   readonly detail: string;
 }

@@ -4,9 +4,15 @@
  */
 import path from "node:path";
 import { setImmediate as nextTick } from "node:timers/promises";
+import { median } from "../../bench/quantile.ts";
 import { Randomness } from "../../predict/randomness.ts";
 import { FlashCache } from "../cache/flash-cache.ts";
-import { type DeviceFigures, measureDevice } from "../device/measure-device.ts";
+import {
+  type DeviceFigures,
+  type MeasureBurstsOptions,
+  measureBursts,
+  measureDevice,
+} from "../device/measure-device.ts";
 import { openNemo } from "../nemo/open.ts";
 import type { NemoOptions } from "../nemo/options.ts";
 import { createEventBatch } from "../workload/event-batch.ts";
@@ -50,10 +56,11 @@ const LARGEST_SCRATCH_BYTES = 2 ** 30;
 /** @throws SystemCallError without direct I/O, FlashError, the signal's reason */
 export async function measureSpeed(options: SpeedOptions): Promise<readonly SpeedRow[]> {
   const { file, cacheBytes, zoneBytes, signal, onMessage } = options;
+  const bytes = Math.min(LARGEST_SCRATCH_BYTES, cacheBytes - (cacheBytes % 2 ** 20));
+  const scratch = { directory: path.dirname(path.resolve(file)), bytes, seconds: SECONDS };
   const device = (inFlight: number): DeviceFigures => {
     onMessage?.(`measuring the drive with ${inFlight} reads in flight`);
-    const bytes = Math.min(LARGEST_SCRATCH_BYTES, cacheBytes - (cacheBytes % 2 ** 20));
-    return measureDevice({ directory: path.dirname(path.resolve(file)), inFlight, seconds: SECONDS, bytes });
+    return measureDevice({ ...scratch, inFlight });
   };
   const rows: SpeedRow[] = [await ramGets()];
   for (const [what, nemo] of [
@@ -61,16 +68,15 @@ export async function measureSpeed(options: SpeedOptions): Promise<readonly Spee
     ["gets, half of the index on flash", {}],
   ] as const) {
     const devices = new Devices({ cacheBytes, zoneBytes, file });
-    const rssBefore = process.memoryUsage.rss();
     try {
       const zones = new TimedZones(await devices.zones(Math.floor(cacheBytes / zoneBytes)));
       await using cache = new FlashCache(await openNemo(zones, nemo satisfies NemoOptions));
       onMessage?.("filling the cache");
       const filled = await fill(cache, options);
-      if (what === SPEED.flashGets) rows.push(setRow(filled, cache, process.memoryUsage.rss() - rssBefore));
+      if (what === SPEED.flashGets) rows.push(setRow(filled, cache));
       for (const inFlight of IN_FLIGHT)
         rows.push(
-          await middleRound(async () => {
+          await rounds(async () => {
             const own = device(inFlight);
             onMessage?.(`${what}, ${inFlight} in flight`);
             return flashGets(what, cache, filled.objects, own, { inFlight, ...(signal && { signal }) });
@@ -80,10 +86,10 @@ export async function measureSpeed(options: SpeedOptions): Promise<readonly Spee
       const numbers = from(filled.objects);
       if (what === SPEED.flashGets)
         rows.push(
-          await middleRound(async () => {
+          await rounds(async () => {
             const own = device(IN_FLIGHT[0]);
             onMessage?.("zone writes");
-            return zoneWrites(cache, zones, numbers, own);
+            return zoneWrites(cache, zones, numbers, own, (burst) => measureBursts({ ...scratch, ...burst }));
           }),
         );
     } finally {
@@ -93,12 +99,22 @@ export async function measureSpeed(options: SpeedOptions): Promise<readonly Spee
   return rows;
 }
 
-/** The round in the middle by its share of the device's own, which changes from second to second; a round measures both. */
-async function middleRound(round: () => Promise<SpeedRow>): Promise<SpeedRow> {
+/** Medians of rounds, each of which measures the drive too: what that can do changes from second to second. */
+async function rounds(round: () => Promise<SpeedRow>): Promise<SpeedRow> {
   const rows: SpeedRow[] = [];
   for (let n = 0; n < ROUNDS; n++) rows.push(await round());
-  const share = ({ perSecond, devicePerSecond }: SpeedRow) => perSecond / (devicePerSecond ?? 1);
-  return { ...rows.sort((a, b) => share(a) - share(b))[(ROUNDS - 1) / 2], shares: rows.map(share) };
+  const over = (of: (row: SpeedRow) => number | null) => {
+    const values = rows.map(of).filter((value) => value !== null);
+    return values.length === 0 ? null : median(values);
+  };
+  return {
+    ...rows[ROUNDS - 1],
+    perSecond: over(({ perSecond }) => perSecond) ?? 0,
+    devicePerSecond: over(({ devicePerSecond }) => devicePerSecond),
+    p99Us: over(({ p99Us }) => p99Us),
+    deviceP99Us: over(({ deviceP99Us }) => deviceP99Us),
+    shares: rows.map(({ perSecond, devicePerSecond }) => perSecond / (devicePerSecond ?? 1)),
+  };
 }
 
 interface Filled {
@@ -142,13 +158,13 @@ async function fill(cache: FlashCache, { cacheBytes, seed, signal }: SpeedOption
   return { objects, seconds: ms / 1000, hostBytes: deviceBytesWritten };
 }
 
-function setRow({ objects, seconds, hostBytes }: Filled, cache: FlashCache, rssBytes: number): SpeedRow {
+function setRow({ objects, seconds, hostBytes }: Filled, cache: FlashCache): SpeedRow {
   const { ramBytes, engine } = cache.stats();
   const counted = Object.values({ ...ramBytes, ...engine.ram }).reduce((sum, bytes) => sum + bytes, 0);
   return {
     ...{ what: SPEED.sets, inFlight: 1, perSecond: objects / seconds, devicePerSecond: null },
     ...{ p99Us: null, deviceP99Us: null },
-    detail: `${objects} new objects of 246 bytes, ${megabytes(hostBytes / seconds)} a second to the drive; ${megabytes(counted)} of RAM as counted, the process grew by ${megabytes(rssBytes)}`,
+    detail: `${objects} new objects of 246 bytes, ${megabytes(hostBytes / seconds)} a second to the drive; ${megabytes(counted)} of RAM as counted`,
   };
 }
 
@@ -162,6 +178,7 @@ async function zoneWrites(
   zones: TimedZones,
   numbers: Iterator<number>,
   own: DeviceFigures,
+  burstsOf: (burst: Pick<MeasureBurstsOptions, "burstBytes" | "pauseMs">) => number,
 ): Promise<SpeedRow> {
   const random = new Randomness(own.inFlight);
   const value = Uint8Array.from({ length: LARGE_VALUE_BYTES }, () => 256 * random.next());
@@ -176,10 +193,12 @@ async function zoneWrites(
   const syncMs = performance.now() - startedAt - setMs;
   const bytes = zones.appended.bytes - before.bytes;
   const busyMs = zones.appended.busyMs - before.busyMs + syncMs;
+  const pauseMs = (setMs - (busyMs - syncMs)) / (bytes / zones.zoneBytes);
+  const bursts = burstsOf({ burstBytes: Math.ceil(zones.zoneBytes / 2 ** 20) * 2 ** 20, pauseMs });
   return {
     ...{ what: SPEED.zoneWrites, inFlight: 0, perSecond: (1000 * bytes) / busyMs },
     ...{ devicePerSecond: own.writeBytesPerSecond, p99Us: null, deviceP99Us: null },
-    detail: `bytes each second: ${megabytes(bytes)} in set-groups of ${(zones.zoneBytes / 2 ** 20).toFixed(1)} MiB, while ${((100 * (busyMs - syncMs)) / setMs).toFixed(0)} % of the time something was written; ${syncMs.toFixed(0)} ms of syncing at the end`,
+    detail: `bytes each second: ${megabytes(bytes)} in set-groups of ${(zones.zoneBytes / 2 ** 20).toFixed(1)} MiB, while ${((100 * (busyMs - syncMs)) / setMs).toFixed(0)} % of the time something was written; the drive itself in such bursts with as long pauses: ${megabytes(bursts)} a second`,
   };
 }
 

@@ -38,18 +38,58 @@ const SAMPLES = 2_000_000;
 /** @throws SystemCallError without Linux AIO, errors of `node:fs` as they are (EINVAL without O_DIRECT, ENOSPC) */
 export function measureDevice(options: MeasureDeviceOptions): DeviceFigures {
   const { directory, inFlight = 64, seconds = 3, bytes = 2 ** 30 } = options;
+  return withScratchFile(directory, (fd) => {
+    // Space that was never written reads as zeros without the drive, and costs more to write the first time.
+    write(fd, bytes, 0);
+    return { inFlight, ...read(fd, bytes, inFlight, seconds), writeBytesPerSecond: write(fd, bytes, seconds) };
+  });
+}
+
+function withScratchFile<T>(directory: string, work: (fd: number) => T): T {
   const file = path.join(directory, `.measure-device-${process.pid}`);
   const { O_RDWR, O_CREAT, O_EXCL, O_DIRECT } = fs.constants;
   const fd = fs.openSync(file, O_RDWR | O_CREAT | O_EXCL | O_DIRECT, 0o600);
   try {
     // Unlinked at once: nothing is left when this is interrupted.
     fs.unlinkSync(file);
-    // Space that was never written reads as zeros without the drive, and costs more to write the first time.
-    write(fd, bytes, 0);
-    return { inFlight, ...read(fd, bytes, inFlight, seconds), writeBytesPerSecond: write(fd, bytes, seconds) };
+    return work(fd);
   } finally {
     fs.closeSync(fd);
   }
+}
+
+export interface MeasureBurstsOptions {
+  /** As of `MeasureDeviceOptions`. */
+  readonly directory: string;
+  readonly bytes: number;
+  /** Written in one go, whole MiB. */
+  readonly burstBytes: number;
+  /** Between bursts, in which the thread is busy with something else. */
+  readonly pauseMs: number;
+  /** @default 2 */
+  readonly seconds?: number;
+}
+
+/**
+ * Bytes each second while something is written, in bursts with pauses: a drive that has been idle for some milliseconds wakes up
+ * first, and none reaches its sequential speed that way. @throws like `measureDevice`
+ */
+export function measureBursts(options: MeasureBurstsOptions): number {
+  const { directory, bytes, burstBytes, pauseMs, seconds = 2 } = options;
+  return withScratchFile(directory, (fd) => {
+    write(fd, bytes, 0);
+    using writer = new SliceWriter(fd);
+    const end = performance.now() + 1000 * seconds;
+    let burst = 0;
+    let writingMs = 0;
+    for (; performance.now() < end; burst++) {
+      for (const pauseEnd = performance.now() + pauseMs; performance.now() < pauseEnd; );
+      const startedAt = performance.now();
+      writer.write((burst * burstBytes) % (bytes - (bytes % burstBytes)), burstBytes);
+      writingMs += performance.now() - startedAt;
+    }
+    return (1000 * burst * burstBytes) / writingMs;
+  });
 }
 
 function read(
@@ -94,27 +134,51 @@ function read(
 
 /** Bytes per second, of one pass at least. */
 function write(fd: number, bytes: number, seconds: number): number {
-  const memory = reserveMemory(SLICES_IN_FLIGHT * SLICE_BYTES);
-  const slices = bytes / SLICE_BYTES;
+  using writer = new SliceWriter(fd);
   const start = performance.now();
   const end = start + seconds * 1000;
-  let begun = 0;
-  const next = (slot: number) => {
-    queue.queue(fd, "write", (begun++ % slices) * SLICE_BYTES, memory + slot * SLICE_BYTES, SLICE_BYTES, slot);
-  };
-  const queue = new AioQueue(SLICES_IN_FLIGHT, (slot, result) => {
-    if (result !== SLICE_BYTES) throw new Error(`A write of the scratch file ended with ${result}.`);
-    if (begun < slices || performance.now() < end) next(slot);
-  });
-  for (let slot = 0; slot < SLICES_IN_FLIGHT; slot++) next(slot);
-  queue.submit();
-  while (queue.pending > 0) {
-    queue.collect(1);
-    queue.submit();
-  }
+  let passes = 0;
+  let written = 0;
+  for (; passes === 0 || performance.now() < end; passes++)
+    written += writer.write(0, bytes, () => passes > 0 && performance.now() >= end);
   fs.fdatasyncSync(fd);
-  const rate = ((begun * SLICE_BYTES) / (performance.now() - start)) * 1000;
-  queue.close();
-  releaseMemory(memory, SLICES_IN_FLIGHT * SLICE_BYTES);
-  return rate;
+  return (written / (performance.now() - start)) * 1000;
+}
+
+/** Writes a stretch of a file, some slices in flight. */
+class SliceWriter implements Disposable {
+  readonly #fd: number;
+  readonly #memory = reserveMemory(SLICES_IN_FLIGHT * SLICE_BYTES);
+  readonly #queue: AioQueue;
+  #next: (slot: number) => void = () => {};
+
+  constructor(fd: number) {
+    this.#fd = fd;
+    this.#queue = new AioQueue(SLICES_IN_FLIGHT, (slot, result) => {
+      if (result !== SLICE_BYTES) throw new Error(`A write of the scratch file ended with ${result}.`);
+      this.#next(slot);
+    });
+  }
+
+  /** @param isEnough whether to stop before the end @returns bytes written */
+  write(from: number, bytes: number, isEnough: () => boolean = () => false): number {
+    let begun = 0;
+    this.#next = (slot) => {
+      if (begun >= bytes || isEnough()) return;
+      this.#queue.queue(this.#fd, "write", from + begun, this.#memory + slot * SLICE_BYTES, SLICE_BYTES, slot);
+      begun += SLICE_BYTES;
+    };
+    for (let slot = 0; slot < SLICES_IN_FLIGHT; slot++) this.#next(slot);
+    this.#queue.submit();
+    while (this.#queue.pending > 0) {
+      this.#queue.collect(1);
+      this.#queue.submit();
+    }
+    return begun;
+  }
+
+  [Symbol.dispose](): void {
+    this.#queue.close();
+    releaseMemory(this.#memory, SLICES_IN_FLIGHT * SLICE_BYTES);
+  }
 }
