@@ -22,7 +22,7 @@ export type Consistency = "strict" | "advisory";
 export interface NemoOptions {
   /**
    * Puts that may fail, and drop older objects instead, before a flush: a share of the sets. Larger ones write less and miss no more
-   * (docs/flash-cache.md), but drop more of what was just put: 0.2 % at the default, 0.6 % at 0.06, 2.4 % at 0.25.
+   * (docs/flash-figures.md), but drop more of what was just put: 0.2 % at the default, 0.6 % at 0.06, 2.4 % at 0.25.
    * @default 0.015 (4,096 of 275,712)
    */
   readonly flushThreshold?: number;
