@@ -18,8 +18,8 @@ export interface ThreadLinkOptions {
 }
 
 /**
- * A store that was killed reads its zones when it is opened: 0.1 s with 10,000 hints, 7 s with a million, which is more than the usual
- * file holds (`bench/results/hint-stores.json`).
+ * A store that was killed reads its zones when it is opened: 0.06 s with 10,000 hints, 0.4 s with a million, which is more than the
+ * usual file holds (`bench/results/hint-stores.json`); 7 s on a machine that had much else to do.
  */
 const OPENING_MS = 10_000;
 /** Writing what waits takes some ms; a thread that has not ended by then hangs. */
