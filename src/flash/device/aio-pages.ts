@@ -29,7 +29,7 @@ const IDLE_MS = 0.03;
 /**
  * Drives end requests by the dozen. Answered all at once, the next ones would all be asked for at the end, with the drive idle
  * meanwhile; so few a turn that it has new ones while the others are answered. Gets of 16 in flight over the drive's own reads: all
- * 0.72, 16 a turn 0.77, 8 0.92, 4 1.04, 2 0.80, where system calls weigh.
+ * 0.72, 16 a turn 0.77, 8 0.92, 4 1.04, 2 0.80, where system calls weigh (by hand, once; no option changes it).
  */
 const FEW = 4;
 /** Where the loop has so much else to do in a turn, few would be too few. */

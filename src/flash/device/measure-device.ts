@@ -62,7 +62,7 @@ export interface MeasureBurstsOptions {
   /** As of `MeasureDeviceOptions`. */
   readonly directory: string;
   readonly bytes: number;
-  /** Written in one go, whole MiB. */
+  /** Written in one go, whole MiB; `bytes` at most. */
   readonly burstBytes: number;
   /** Between bursts, in which the thread is busy with something else. */
   readonly pauseMs: number;
@@ -75,7 +75,8 @@ export interface MeasureBurstsOptions {
  * first, and none reaches its sequential speed that way. @throws like `measureDevice`
  */
 export function measureBursts(options: MeasureBurstsOptions): number {
-  const { directory, bytes, burstBytes, pauseMs, seconds = 2 } = options;
+  const { directory, bytes, pauseMs, seconds = 2 } = options;
+  const burstBytes = Math.min(options.burstBytes, bytes);
   return withScratchFile(directory, (fd) => {
     write(fd, bytes, 0);
     using writer = new SliceWriter(fd);

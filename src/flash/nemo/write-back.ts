@@ -64,7 +64,7 @@ function copyObjects(state: NemoState, victim: number, s: number, at: number, ou
   for (let entry = firstEntry(at); entry < end; entry = nextEntry(slice, entry), place++) {
     // Of what a tombstone hides nothing is left when it is the oldest.
     if (isTombstone(slice, entry) || hotness.has(victim, s, place) !== hot) continue;
-    // Before the filters, which take longer than all else here: three of four cold objects find no room.
+    // Before the filters, which take longer than all else here: most cold objects find no room.
     if (out.used(s) + entryBytes(slice, entry) > SET_CAPACITY) continue;
     if (ram.holdsSame(s, slice, entry)) continue;
     if (shape.strict && index.mayHold(s, entryLow(slice, entry), entryHigh(slice, entry), victim + 1, pool.next)) {
